@@ -1,0 +1,92 @@
+"""What every public function says about an argument it cannot use.
+
+Shapes and types are always checked: that costs nothing. Checks of *values* (is every ``std`` positive?
+are the ray indices sorted?) would make the host wait for the device, so they happen only while they are
+switched on: for the whole process by the environment variable ``NERFREG_CHECK_VALUES=1``, for a block of
+code by :func:`check_values`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_values", "require_floating", "require_same_shape", "require_values", "value_checks"]
+
+_enabled = os.environ.get("NERFREG_CHECK_VALUES", "0") not in ("", "0")
+
+
+def value_checks() -> bool:
+    """Tell whether checks that read a tensor's values are switched on."""
+    return _enabled
+
+
+@contextmanager
+def check_values(enabled: bool = True) -> Iterator[None]:
+    """Switch checks that read a tensor's values on (or off) for a block of code.
+
+    Example:
+        >>> import torch, nerfreg
+        >>> with nerfreg.check_values():
+        ...     nerfreg.depth_mse(torch.ones(1), torch.ones(1), std=-torch.ones(1))
+        Traceback (most recent call last):
+        ValueError: depth_mse: std must be > 0 everywhere, but 1 of 1 values are not (smallest: -1)
+    """
+    global _enabled
+    before, _enabled = _enabled, enabled
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
+def require_floating(function: str, **tensors: Tensor | None) -> None:
+    """Raise ``TypeError`` unless each given argument is a floating-point tensor (``None`` passes)."""
+    for name, value in tensors.items():
+        if value is None:
+            continue
+        if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{function}: {name} must be a torch.Tensor, got {type(value).__name__}")
+        if not value.is_floating_point():
+            raise TypeError(f"{function}: {name} must be floating point, got {value.dtype}")
+
+
+def require_same_shape(function: str, expected: str, **tensors: Tensor | None) -> None:
+    """Raise ``ValueError`` unless all given arguments have one shape and live on one device.
+
+    Args:
+        function: name of the public function, for the message.
+        expected: the common shape in words, for example ``"(…, S)"``.
+        **tensors: the arguments by name; ``None`` passes.
+    """
+    given = {name: value for name, value in tensors.items() if value is not None}
+    shapes = {name: tuple(value.shape) for name, value in given.items()}
+    if len(set(shapes.values())) > 1:
+        got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{function}: {', '.join(shapes)} must share one shape {expected}, got {got}")
+    devices = {name: value.device for name, value in given.items()}
+    if len(set(devices.values())) > 1:
+        got = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise ValueError(f"{function}: arguments must be on one device, got {got}")
+
+
+def require_values(function: str, name: str, value: Tensor, rule: str, holds: Tensor) -> None:
+    """Raise ``ValueError`` where ``holds`` is false, if value checks are on; else do nothing.
+
+    Args:
+        function: name of the public function, for the message.
+        name: the argument's name.
+        value: the argument.
+        rule: what must hold, for example ``"> 0"``.
+        holds: boolean tensor shaped as ``value``. Pass a lazily cheap comparison: it is computed by the caller.
+    """
+    if not _enabled or torch.compiler.is_compiling():
+        return
+    bad = ~holds
+    if bool(bad.any()):
+        raise ValueError(
+            f"{function}: {name} must be {rule} everywhere, but {int(bad.sum())} of {value.numel()} values"
+            f" are not (smallest: {float(value.min()):g})"
+        )
