@@ -1,4 +1,4 @@
-"""Upstream's numbers: inputs, outputs and gradients of the published implementations, as committed data."""
+"""Upstream's numbers: inputs, outputs and gradients of the published implementations, as data."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ GOLDEN = Path(__file__).parent
 
 
 def golden(family: str, case: int | None = None) -> dict[str, Tensor | np.ndarray]:
-    """Load one case of a family by name, e.g. ``golden("render", 0)`` or ``golden("dsnerf_sigma_loss", 2)``.
+    """Load one case of a family by name: ``golden("render", 0)``, ``golden("dsnerf_sigma_loss", 2)``.
 
-    Numbers come as CPU tensors of their stored dtype, text as NumPy arrays. ``case=None`` is for the files
-    without numbered cases (``golden("colmap_gappy")``).
+    Numbers come as CPU tensors of their stored dtype, text as NumPy arrays. ``case=None`` is for
+    the files without numbered cases: ``golden("colmap_gappy")``.
     """
     one_file_a_case = GOLDEN / "regnerf" / f"{family}_case{case}.npz"
     path, prefix = (
@@ -43,4 +43,4 @@ def golden_cases(family: str) -> list[int]:
     if files:
         return sorted(int(file.stem.rpartition("_case")[2]) for file in files)
     with np.load(GOLDEN / "losses" / f"{family}.npz") as arrays:
-        return list(range(int(arrays["num_cases"])))
+        return sorted({int(n[4 : n.index("_")]) for n in arrays.files if n.startswith("case")})
