@@ -1,19 +1,26 @@
 """What every public function says about an argument it cannot use.
 
-Shapes and types are always checked: that costs nothing. Checks of *values* (is every ``std`` positive?
-are the ray indices sorted?) would make the host wait for the device, so they happen only while they are
-switched on: for the whole process by the environment variable ``NERFREG_CHECK_VALUES=1``, for a block of
-code by :func:`check_values`.
+Shapes and types are always checked: that costs nothing. Checks of *values* (is every ``std`` positive?) would make
+the host wait for the device, so they happen only while they are switched on: for the whole process by the
+environment variable ``NERFREG_CHECK_VALUES=1``, for a block of code by :func:`check_values`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-__all__ = ["check_values", "require_floating", "require_same_shape", "require_values", "value_checks"]
+__all__ = [
+    "check_values",
+    "require_choice",
+    "require_floating",
+    "require_same_shape",
+    "require_shape",
+    "require_values",
+    "value_checks",
+]
 
 _enabled = os.environ.get("NERFREG_CHECK_VALUES", "0") not in ("", "0")
 
@@ -40,6 +47,13 @@ def check_values(enabled: bool = True) -> Iterator[None]:
         yield
     finally:
         _enabled = before
+
+
+def require_choice(function: str, name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless an option is one of its choices."""
+    if value not in choices:
+        allowed = ", ".join(f'"{choice}"' for choice in choices[:-1]) + f' or "{choices[-1]}"'
+        raise ValueError(f"{function}: {name} must be {allowed}, got {value!r}")
 
 
 def require_floating(function: str, **tensors: Tensor | None) -> None:
@@ -72,7 +86,30 @@ def require_same_shape(function: str, expected: str, **tensors: Tensor | None) -
         raise ValueError(f"{function}: arguments must be on one device, got {got}")
 
 
-def require_values(function: str, name: str, value: Tensor, rule: str, holds: Tensor) -> None:
+def require_shape(
+    function: str, meaning: str, shape: Sequence[int], **tensors: Tensor | None
+) -> None:
+    """Raise ``ValueError`` unless each given argument has exactly this shape (``None`` passes).
+
+    Shapes that torch would broadcast are refused too: an (R, 1) beside an (R,) is an (R, R) in which every
+    ray meets every target.
+
+    Args:
+        function: name of the public function, for the message.
+        meaning: what the shape is, for example ``"one a ray"``.
+        shape: the shape expected.
+        **tensors: the arguments by name.
+    """
+    for name, value in tensors.items():
+        if value is not None and tuple(value.shape) != tuple(shape):
+            raise ValueError(
+                f"{function}: {name} must have shape {tuple(shape)}, {meaning}, got {tuple(value.shape)}"
+            )
+
+
+def require_values(
+    function: str, name: str, value: Tensor, rule: str, holds: Callable[[Tensor], Tensor] | Tensor
+) -> None:
     """Raise ``ValueError`` where ``holds`` is false, if value checks are on; else do nothing.
 
     Args:
@@ -80,11 +117,11 @@ def require_values(function: str, name: str, value: Tensor, rule: str, holds: Te
         name: the argument's name.
         value: the argument.
         rule: what must hold, for example ``"> 0"``.
-        holds: boolean tensor shaped as ``value``. Pass a lazily cheap comparison: it is computed by the caller.
+        holds: the rule as a function of ``value``, evaluated only while checks are on; or its result.
     """
     if not _enabled or torch.compiler.is_compiling():
         return
-    bad = ~holds
+    bad = ~(holds if isinstance(holds, Tensor) else holds(value))
     if bool(bad.any()):
         raise ValueError(
             f"{function}: {name} must be {rule} everywhere, but {int(bad.sum())} of {value.numel()} values"

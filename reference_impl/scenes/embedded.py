@@ -231,17 +231,19 @@ def _keypoints(
             )
     keypoints: dict[int, Keypoints] = {}
     for view, rows in observations.items():
-        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, 7)
-        depth, error, parallax, length = table[:, 2], table[:, 3], table[:, 4], table[:, 5]
+        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, 8)
+        depth, own, error, parallax, length = table[:, 2:7].unbind(-1)
         keypoints[view] = Keypoints(
             name=f"view{view:02d}",
             image_id=view,
             xy=table[:, :2].float(),
             depth=depth.float(),
             std=depth_std(depth, error, parallax, length, focal, mean_error).float(),
-            error=error.float(),
+            error=own.float(),
+            point_error=error.float(),
             track_length=length.long(),
-            point_ids=table[:, 6].long(),
+            point_ids=table[:, 7].long(),
+            mean_error=mean_error,
         )
     return keypoints
 

@@ -1,0 +1,153 @@
+"""Named losses and their weight schedules, summed into the scalar that an optimiser sees."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Objective", "ObjectiveValue"]
+
+Schedule = Callable[[int | Tensor], float | Tensor]
+
+
+@dataclass(frozen=True)
+class ObjectiveValue:
+    """What one step of training saw.
+
+    Attributes:
+        total: Σ weight · value, the scalar to call ``backward`` on.
+        values: each evaluated term's value *before* its weight, detached.
+        weights: each evaluated term's weight at this step.
+    """
+
+    total: Tensor
+    values: dict[str, Tensor]
+    weights: dict[str, float | Tensor]
+
+
+class Objective:
+    r"""Sum named losses, each times its weight at this step: :math:`\sum_i w_i(\mathrm{step})\,\ell_i`.
+
+    A term is any callable that returns a scalar tensor; a weight is a number or any function of the step
+    (:mod:`nerfreg.schedules`). There is nothing to register or to inherit from.
+
+    Args:
+        terms: name -> (loss, weight). The weight may be a float.
+        grace: number of the step by which every term with a non-zero weight must have received its input
+            once; after it one ``UserWarning`` names those that did not. The silent loss that never ran is the
+            commonest bug of the published trainers.
+
+    Raises:
+        TypeError: a term is not a pair, its loss is not callable, its weight neither number nor callable.
+
+    Numerics: a term whose weight is the float 0 is evaluated for the log and left out of the sum, so that its
+    NaN cannot spread (0 · NaN = NaN). Nothing here waits for the device.
+
+    Example:
+        >>> import torch
+        >>> from nerfreg import DepthSmoothness, Objective
+        >>> from nerfreg.schedules import Linear
+        >>> objective = Objective({"smooth": (DepthSmoothness(), Linear(400.0, 0.1, 512))})
+        >>> depth = torch.tensor([[[1.0, 2.0], [1.0, 1.0]]], requires_grad=True)
+        >>> value = objective(512, {"smooth": {"depth": depth}})
+        >>> round(float(value.total), 4), float(value.values["smooth"]), value.weights["smooth"]
+        (0.1, 1.0, 0.1)
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, tuple[Callable[..., Tensor], float | Schedule]],
+        *,
+        grace: int = 100,
+    ) -> None:
+        self.terms: dict[str, tuple[Callable[..., Tensor], float | Schedule]] = {}
+        for name, term in terms.items():
+            if not (isinstance(term, tuple) and len(term) == 2):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"Objective: term {name!r} must be a pair (loss, weight), got {term!r}")
+            loss, weight = term
+            if not callable(loss):
+                raise TypeError(f"Objective: the loss of term {name!r} must be callable, got {loss!r}")
+            if not (callable(weight) or isinstance(weight, int | float)):
+                raise TypeError(
+                    f"Objective: the weight of term {name!r} must be a number or a function of the step,"
+                    f" got {weight!r}"
+                )
+            self.terms[name] = (loss, weight)
+        self.grace = grace
+        self._received: set[str] = set()
+        self._warned = False
+
+    def weight(self, name: str, step: int | Tensor) -> float | Tensor:
+        """The weight of one term at a step."""
+        weight = self.terms[name][1]
+        return weight(step) if callable(weight) else float(weight)
+
+    def describe(self, step: int = 0) -> str:
+        """One line a term: its name, its loss, its weight and how that changes."""
+        width = max((len(name) for name in self.terms), default=0)
+        return "\n".join(
+            f"{name:<{width}}  weight {float(self.weight(name, step)):<8.4g}"
+            f" {weight if callable(weight) else 'constant'}  {loss}"
+            for name, (loss, weight) in self.terms.items()
+        )
+
+    def starved(self) -> list[str]:
+        """Names of the terms that never received their input so far."""
+        return [name for name in self.terms if name not in self._received]
+
+    def __call__(
+        self, step: int | Tensor, inputs: Mapping[str, Mapping[str, Tensor | None]]
+    ) -> ObjectiveValue:
+        """Evaluate the terms whose inputs are given.
+
+        Args:
+            step: the optimiser's step, from 0.
+            inputs: term's name -> keyword arguments of its loss. Terms left out are not evaluated.
+
+        Raises:
+            KeyError: ``inputs`` names a term that this objective does not have.
+            ValueError: a term's loss returned something else than a scalar, or a value without gradient
+                for an input that has one; or no term received input.
+        """
+        unknown = [name for name in inputs if name not in self.terms]
+        if unknown:
+            raise KeyError(f"Objective: no term named {unknown}, only {list(self.terms)}")
+        if not inputs:
+            raise ValueError(f"Objective: no term received input; the terms are {list(self.terms)}")
+        values: dict[str, Tensor] = {}
+        weights: dict[str, float | Tensor] = {}
+        summands: list[Tensor] = []
+        for name, arguments in inputs.items():
+            loss, _ = self.terms[name]
+            value = loss(**arguments)
+            if value.ndim != 0:
+                raise ValueError(
+                    f"Objective: term {name!r} must return a scalar, got shape {tuple(value.shape)};"
+                    ' use reduction="mean" or "sum"'
+                )
+            if not value.requires_grad and any(
+                x is not None and x.requires_grad for x in arguments.values()
+            ):
+                raise ValueError(
+                    f"Objective: term {name!r} returned a value without gradient although its input has"
+                    " one: it would train nothing"
+                )
+            weight = self.weight(name, step)
+            values[name], weights[name] = value.detach(), weight
+            if isinstance(weight, Tensor) or weight != 0.0:
+                summands.append(weight * value)
+        self._received.update(inputs)
+        if not self._warned and isinstance(step, int) and step >= self.grace:
+            self._warned = True
+            starved = [n for n in self.starved() if float(self.weight(n, step)) != 0.0]
+            if starved:
+                warnings.warn(
+                    f"Objective: {', '.join(starved)} never received input in {self.grace} steps,"
+                    " so training runs without",
+                    stacklevel=2,
+                )
+        if not summands:
+            summands = [value.new_zeros(()) for value in values.values()]
+        return ObjectiveValue(torch.stack(summands).sum(), values, weights)

@@ -1,0 +1,17 @@
+"""No regularizer at all: the baseline of the few-view papers."""
+
+from nerfreg.recipes.recipe import Recipe
+
+__all__ = ["mipnerf", "nerf"]
+
+
+def mipnerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
+    """mip-NeRF as RegNeRF and FreeNeRF compare with: NDC on forward-facing scenes, colour loss alone."""
+    del forward_facing, n_views, n_steps
+    return Recipe("mipnerf", "Barron et al., Mip-NeRF, ICCV 2021; settings of RegNeRF's released code")
+
+
+def nerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
+    """The same with NeRF's positional encoding of points instead of the integrated one of cones."""
+    del forward_facing, n_views, n_steps
+    return Recipe("nerf", "Mildenhall et al., NeRF, ECCV 2020 (encoding)", encoding="positional")

@@ -1,0 +1,140 @@
+"""Everything a run can be told, one dataclass a subject, and the presets that fill it in."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from reference_impl.mipnerf import MipNerfConfig
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, its learning rate and its gradient clipping (RegNeRF's values)."""
+
+    lr_start: float = 2e-3
+    """Learning rate after the warm-up."""
+    lr_end: float = 2e-5
+    """Learning rate at the last step; log-linear between."""
+    warmup_steps: int = 512
+    """Steps over which the rate rises from warmup_factor times its value."""
+    warmup_factor: float = 0.01
+    """Where the warm-up starts."""
+    clip_value: float = 0.1
+    """Each gradient entry is clipped to this; 0: off."""
+    clip_norm: float = 0.1
+    """Then the norm of all gradients is clipped to this; 0: off."""
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is written while training."""
+
+    every: int = 50
+    """Steps between lines of log.jsonl (the only moments at which the host waits for the device)."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    evaluate_every: int = 0
+    """Steps between evaluations of the test views, for PSNR against steps; 0: at the end only."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (extra: tensorboard)."""
+    frames: int = 40
+    """Frames of the closing flight through the scene, a GIF; 0: none."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a mip-NeRF from a few photographs, regularized by a recipe of nerfreg."""
+
+    scene: str = "embedded"
+    """Folder of a scene (LLFF, transforms.json, Blender), or embedded: a small room that needs no download."""
+    views: int = 3
+    """Number of training views."""
+    recipe: str = "fewview"
+    """mipnerf, nerf, regnerf, dsnerf or fewview."""
+    preset: Literal["small", "paper"] = "small"
+    """small: minutes on a CPU. paper: RegNeRF's network, batch and number of steps, for a GPU."""
+    steps: int = 0
+    """Optimisation steps; 0: the preset's."""
+    width: int = 0
+    """Width that photographs are reduced to, in pixels; 0: the preset's."""
+    rays: int = 4096
+    """Colour and keypoint rays a step, together; patches from unseen poses come on top."""
+    seed: int = 0
+    """Of the weights and of every random draw."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    devices: int = 1
+    """Number of devices (processes); each draws its own batch."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """bf16-mixed runs the network's matrix products in bfloat16, everything else in float32."""
+    compile: bool = False
+    """torch.compile the model: slower to start, faster to run."""
+    out: str = ""
+    """Folder of the run; by default runs/SCENE-RECIPE-VIEWSv-sSEED."""
+    resume: str = ""
+    """Folder of a run to continue from its last checkpoint; its own configuration is used."""
+    dry_run: bool = False
+    """Show views, bounds, keypoints a view and a picture of cameras, patches and keypoints; do not train."""
+    model: MipNerfConfig = field(default_factory=MipNerfConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+def paper(**overrides: Any) -> Config:
+    """RegNeRF's released setting: 8x256 network, 128 + 128 samples, 4096 rays, 500 pixel-epochs."""
+    return Config(preset="paper", **overrides)
+
+
+def small(**overrides: Any) -> Config:
+    """A few minutes on two CPU cores."""
+    values: dict[str, Any] = {
+        "preset": "small",
+        "rays": 512,
+        "model": MipNerfConfig(width=128, depth=4, view_width=64, n_samples=64, max_degree=10),
+        "optimizer": OptimizerConfig(warmup_steps=64),
+    }
+    return Config(**{**values, **overrides})
+
+
+PRESETS = {"small": small, "paper": paper}
+
+
+def resolve_steps(config: Config, width: int, height: int) -> int:
+    """Number of steps: as asked, or the preset's.
+
+    The paper preset follows the rule that reproduces all six of RegNeRF's published step counts: 500 epochs
+    over the training pixels in batches of 4096 rays.
+    """
+    if config.steps:
+        return config.steps
+    return round(500 * config.views * height * width / 4096) if config.preset == "paper" else 1200
+
+
+def resolve_width(config: Config) -> int | None:
+    """Width to load photographs at: as asked, or the preset's (``None``: as they are)."""
+    if config.width:
+        return config.width
+    return None if config.preset == "paper" or config.scene == "embedded" else 126
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write the configuration as JSON."""
+    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+
+
+def load_config(path: Path) -> Config:
+    """Read a configuration that :func:`save_config` wrote.
+
+    Raises:
+        ValueError: the file is not JSON, or has keys that this version does not know.
+    """
+    try:
+        values = json.loads(path.read_text())
+        values["model"] = MipNerfConfig(**values["model"])
+        values["optimizer"] = OptimizerConfig(**values["optimizer"])
+        values["log"] = LogConfig(**values["log"])
+        return Config(**values)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a configuration of this version of nerfreg: {error}") from error

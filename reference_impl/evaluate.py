@@ -1,0 +1,180 @@
+"""Recompute a run's metrics and pictures from its last checkpoint.
+
+    python reference_impl/evaluate.py RUN
+"""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a file: its folder is on the path, the project's root is not
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import torch
+import tyro
+from torch import Tensor
+
+from nerfreg.rays import edges_to_intervals, median_depth
+from reference_impl import metrics, report
+from reference_impl.mipnerf import MipNerf, Rendering, render_image
+from reference_impl.ray_space import RaySpace
+from reference_impl.run import Run
+from reference_impl.scenes import Scene
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered view: colour (H, W, 3), opacity (H, W) and z-depth (H, W)."""
+
+    rgb: Tensor
+    opacity: Tensor
+    depth: Tensor
+
+
+@torch.no_grad()
+def render_view(model: MipNerf, scene: Scene, space: RaySpace, view: int) -> Picture:
+    """Render one of the scene's cameras without randomness."""
+    index, xy = space.image_grid(view)
+    rendered = _render(model, scene, space, index, xy)
+    depth = space.z_depth(rendered.depth, index, xy)
+    return Picture(rendered.rgb.clamp(0, 1).cpu(), rendered.opacity.cpu(), depth.cpu())
+
+
+def _render(model: MipNerf, scene: Scene, space: RaySpace, index: Tensor, xy: Tensor) -> Rendering:
+    return render_image(
+        model, space.rays(index, xy), space.near, space.far, background=scene.background
+    )
+
+
+@torch.no_grad()
+def point_errors(model: MipNerf, scene: Scene, space: RaySpace, view: int) -> Tensor:
+    """Relative error of the rendered z-depth at structure-from-motion points of a held-out view."""
+    points = scene.points[view]
+    device = space.cameras.c2w.device
+    xy = points.xy.float().to(device)
+    index = torch.full((len(xy),), view, device=device)
+    rendered = _render(model, scene, space, index, xy)
+    depth = space.z_depth(rendered.depth, index, xy).cpu()
+    return metrics.relative_depth_errors(depth, points.depth.float())
+
+
+def test_psnr(model: MipNerf, scene: Scene, space: RaySpace) -> float:
+    """Mean PSNR over the test views."""
+    values = [
+        metrics.psnr(render_view(model, scene, space, view).rgb, scene.images[view].float() / 255)
+        for view in scene.test
+    ]
+    return sum(values) / len(values)
+
+
+def evaluate_run(
+    folder: Path, model: MipNerf, run: Run, space: RaySpace, *, step: int, seconds: float | None = None
+) -> dict[str, Any]:
+    """Render the test views, measure them, and write metrics.json, pictures, sheet and flight.
+
+    Args:
+        folder: of the run.
+        model: trained, on the device of ``space``.
+        run: whose scene and configuration these are.
+        space: in which the model lives.
+        step: of the checkpoint that is measured.
+        seconds: that training took, for the record.
+
+    Returns:
+        What metrics.json holds.
+    """
+    scene = run.scene
+    images: dict[str, dict[str, float]] = {}
+    pictures: dict[int, Picture] = {}
+    errors: list[Tensor] = []
+    for view in scene.test:
+        picture = pictures[view] = render_view(model, scene, space, view)
+        truth = scene.images[view].float() / 255
+        values = {"psnr": metrics.psnr(picture.rgb, truth), "ssim": metrics.ssim(picture.rgb, truth)}
+        if scene.depth is not None:
+            values["depth_mae"] = metrics.depth_mae(picture.depth, scene.depth[view])
+        if view in scene.points and len(scene.points[view].depth):
+            errors.append(point_errors(model, scene, space, view))
+            values["depth_error"] = metrics.median(errors[-1])
+            values["points"] = float(len(errors[-1]))
+        images[scene.names[view]] = values
+    mean = {
+        key: sum(v[key] for v in images.values() if key in v) / sum(key in v for v in images.values())
+        for key in ("psnr", "ssim", "depth_mae")
+        if any(key in v for v in images.values())
+    }
+    if errors:
+        mean["depth_error"] = metrics.median(torch.cat(errors))
+    result: dict[str, Any] = {
+        "flavours": {
+            "psnr": "dB, of each image's mean squared error, then averaged",
+            "ssim": "11x11 Gaussian window, sigma 1.5, data_range 1, valid region",
+            "depth_mae": "mean |z-depth error|, scene units, exact depth",
+            "depth_error": "median |z-depth error| / z-depth at structure-from-motion points seen in test"
+            " views; in the mean: over all points of all test views",
+        },
+        "scene": scene.name,
+        "recipe": run.recipe.name,
+        "seed": run.config.seed,
+        "train": [scene.names[i] for i in scene.train],
+        "step": step,
+        "mean": mean,
+        "images": images,
+    }
+    previous = folder / "metrics.json"
+    if seconds is None and previous.is_file():
+        seconds = json.loads(previous.read_text()).get("train_seconds")
+    if seconds is not None:
+        result["train_seconds"] = round(seconds, 1)
+    report.write_pictures(folder / "test", scene, pictures)
+    report.write_sheet(folder / "sheet.png", scene, pictures, images)
+    if run.config.log.frames:
+        report.write_flight(folder / "flight.gif", model, scene, space, run.config.log.frames)
+    partial = folder / ".metrics.json"
+    partial.write_text(json.dumps(result, indent=2) + "\n")
+    partial.rename(previous)
+    return result
+
+
+def summary(result: dict[str, Any]) -> str:
+    """One line of the mean metrics."""
+    units = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "depth_mae": "depth MAE {:.3f}"}
+    units["depth_error"] = "depth error at held-out points {:.1%}"
+    return ", ".join(units[key].format(value) for key, value in result["mean"].items())
+
+
+def evaluate(run: Path, /, device: str = "cpu") -> None:
+    """Recompute metrics.json, test pictures, sheet and flight of a run.
+
+    Args:
+        run: folder of the run.
+        device: that renders.
+    """
+    from reference_impl import checkpoints
+
+    opened = Run.open(run)
+    model = opened.trained_model(run, device)
+    step = checkpoints.latest(run).step
+    started = time.perf_counter()
+    result = evaluate_run(run, model, opened, opened.space(device), step=step)
+    print(f"{run}, step {step}: {summary(result)} ({time.perf_counter() - started:.0f} s)")
+
+
+def main() -> int:
+    """Run from the command line: 0 done, 2 bad input."""
+    try:
+        tyro.cli(evaluate, description=__doc__)
+    except (ValueError, ImportError, OSError) as error:
+        if os.environ.get("NERFREG_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

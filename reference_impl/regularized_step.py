@@ -1,0 +1,129 @@
+"""One training step: render every ray of a batch once, then hand each loss what it asks for.
+
+This is the file to read in order to use nerfreg in your own trainer.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nerfreg import Objective, ObjectiveValue
+from nerfreg.rays import edges_to_intervals
+from nerfreg.recipes import Recipe
+from reference_impl.batches import Batch
+from reference_impl.mipnerf import MipNerf, Rendering, data_loss
+from reference_impl.ray_space import RaySpace
+
+# mip-NeRF's weight of the coarse level's colour.
+COARSE_COLOR_WEIGHT = 0.1
+
+
+def build_objective(recipe: Recipe) -> Objective:
+    """The recipe's terms beside the colour loss; a coarse level's term is named ``NAME_coarse``."""
+    terms: dict[str, Any] = {
+        "color": (data_loss, 1.0),
+        "color_coarse": (data_loss, COARSE_COLOR_WEIGHT),
+    }
+    for name, (loss, weight) in {**recipe.keypoint_terms, **recipe.patch_terms}.items():
+        terms[name] = (loss, weight)
+        if name in recipe.coarse_weights:
+            terms[f"{name}_coarse"] = (loss, recipe.coarse_weights[name])
+    return Objective(terms)
+
+
+class RegularizedStep(nn.Module):
+    """Renders a batch and evaluates the objective; the unit that devices and processes share.
+
+    Args:
+        model: the field and its rendering.
+        recipe: the regularizers.
+        space: in which the model lives.
+        background: grey value behind the scene.
+    """
+
+    def __init__(self, model: MipNerf, recipe: Recipe, space: RaySpace, background: float) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe, self.space, self.background = recipe, space, background
+        self.objective = build_objective(recipe)
+
+    def bounds(self, step: int, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
+        """Near and far of each ray: annealed, but for keypoint rays, whose depth must stay inside."""
+        near, far = self.space.near, self.space.far
+        if self.recipe.annealing is None:
+            return near, far
+        # As a tensor on the device, so that a compiled model sees no new constant each step.
+        origins = batch.rays.origins
+        now = torch.tensor(step, device=origins.device)
+        bounds = self.recipe.annealing(now, origins.new_tensor(near), origins.new_tensor(far))
+        n_rays, n_color, n_keypoints = len(origins), len(batch.color), len(batch.depth)
+        whole = torch.zeros(n_rays, dtype=torch.bool, device=origins.device)
+        whole[n_color : n_color + n_keypoints] = True
+        near_all, far_all = (
+            torch.where(whole, origins.new_tensor(full), bound)
+            for full, bound in zip((near, far), bounds, strict=True)
+        )
+        return near_all, far_all
+
+    def forward(
+        self, step: int, batch: Mapping[str, Any], generator: torch.Generator | None
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, float | Tensor]]:
+        """Evaluate the objective on one batch.
+
+        Args:
+            step: from 0.
+            batch: a :class:`Batch`, wrapped as ``{"batch": batch}``.
+            generator: of the stratified samples and the density noise.
+
+        Returns:
+            The total, every term's unweighted value, every term's weight.
+        """
+        drawn: Batch = batch["batch"]
+        near, far = self.bounds(step, drawn)
+        draws = None if generator is None else self.model.draw(len(drawn.rays.origins), generator)
+        levels = self.model(drawn.rays, near, far, draws=draws, background=self.background)
+        inputs: dict[str, dict[str, Tensor | None]] = {}
+        for suffix, rendering in zip(("_coarse", ""), levels, strict=True):
+            inputs |= {name + suffix: value for name, value in self._inputs(rendering, drawn).items()}
+        inputs = {name: value for name, value in inputs.items() if name in self.objective.terms}
+        value: ObjectiveValue = self.objective(step, inputs)
+        return value.total, value.values, value.weights
+
+    def _inputs(self, rendering: Rendering, batch: Batch) -> dict[str, dict[str, Tensor | None]]:
+        """What each loss is called with, on one level of the rendering."""
+        n_color, n_keypoints = len(batch.color), len(batch.depth)
+        inputs: dict[str, dict[str, Tensor | None]] = {
+            "color": {"rgb": rendering.rgb[:n_color], "target": batch.color}
+        }
+        if n_keypoints:
+            of_keypoints = slice(n_color, n_color + n_keypoints)
+            where = (batch.keypoint_index, batch.keypoint_xy)
+            for name in self.recipe.keypoint_terms:
+                if "mse" in name:
+                    rendered = self.space.z_depth(rendering.depth[of_keypoints], *where)
+                    inputs[name] = {"rendered": rendered, "depth": batch.depth}
+                else:
+                    # Bounds in z-depth: the keypoint's depth and std are in that unit, also under NDC.
+                    edges = self.space.z_depth(rendering.edges[of_keypoints], *where)
+                    starts, ends = edges_to_intervals(edges)
+                    inputs[name] = {
+                        "weights": rendering.weights[of_keypoints],
+                        "starts": starts,
+                        "ends": ends,
+                        "depth": batch.depth,
+                        "std": batch.std,
+                    }
+        if batch.n_patches:
+            side = self.recipe.patch_size
+            shape = (batch.n_patches, side, side)
+            of_patches = slice(n_color + n_keypoints, None)
+            for name in self.recipe.patch_terms:
+                inputs[name] = {
+                    "depth": rendering.depth[of_patches].reshape(shape),
+                    "opacity": rendering.opacity[of_patches].reshape(shape)
+                    if self.recipe.opacity_weighting
+                    else None,
+                }
+        return inputs

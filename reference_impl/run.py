@@ -1,0 +1,73 @@
+"""What a run is made of: from its configuration to scene, recipe, space and model."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from nerfreg.recipes import RECIPES, Recipe
+from reference_impl import checkpoints
+from reference_impl.config import Config, load_config, resolve_steps, resolve_width
+from reference_impl.mipnerf import MipNerf
+from reference_impl.ray_space import RaySpace
+from reference_impl.scenes import Scene, load_scene
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration with its number of steps resolved, and what follows from it."""
+
+    config: Config
+    scene: Scene
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, config: Config) -> "Run":
+        """Load the scene and choose the recipe of a configuration.
+
+        Raises:
+            ValueError: scene, recipe or number of views cannot be had; the message names which.
+        """
+        if config.recipe not in RECIPES:
+            known = ", ".join(RECIPES)
+            raise ValueError(f"--recipe {config.recipe}: unknown, choose one of {known}")
+        scene = load_scene(config.scene, config.views, width=resolve_width(config))
+        steps = resolve_steps(config, scene.cameras.width, scene.cameras.height)
+        recipe = RECIPES[config.recipe](
+            forward_facing=scene.ndc_near is not None, n_views=config.views, n_steps=steps
+        )
+        return cls(replace(config, steps=steps), scene, recipe)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """The run that lies in a folder.
+
+        Raises:
+            ValueError: the folder is no run.
+        """
+        path = folder / "config.json"
+        if not path.is_file():
+            raise ValueError(f"{folder}: no config.json there, so it is not a run")
+        return cls.of(load_config(path))
+
+    def space(self, device: torch.device | str = "cpu") -> RaySpace:
+        """Where the rays live."""
+        return RaySpace.of(self.scene, self.recipe.coordinates, device)
+
+    def model(self) -> MipNerf:
+        """The network with its initial weights, encoding and ray shape as recipe and scene ask."""
+        ndc = self.space().ndc_near is not None
+        torch.manual_seed(self.config.seed)
+        return MipNerf(
+            replace(
+                self.config.model,
+                encoding=self.recipe.encoding,
+                ray_shape="cylinder" if ndc else "cone",
+            )
+        )
+
+    def trained_model(self, folder: Path, device: torch.device | str = "cpu") -> MipNerf:
+        """The network as of the folder's last checkpoint."""
+        model = self.model()
+        checkpoints.load_model(checkpoints.latest(folder), model)
+        return model.to(device)

@@ -1,0 +1,300 @@
+"""Train a mip-NeRF from a few photographs, regularized by a recipe of nerfreg.
+
+    python reference_impl/train.py                                   the embedded scene, 3 views, recipe fewview
+    python reference_impl/train.py --scene PATH --views 3            a capture: LLFF, transforms.json or Blender
+    python reference_impl/train.py --scene PATH --dry-run            look before you train
+    python reference_impl/train.py --resume RUN                      go on where a run stopped
+"""
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+if __package__ in (None, ""):  # run as a file: its folder is on the path, the project's root is not
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import torch
+import tyro
+from lightning_fabric import Fabric
+from torch import Tensor
+from tqdm import tqdm
+
+from reference_impl import checkpoints
+from reference_impl.batches import BatchSampler
+from reference_impl.config import PRESETS, Config, save_config
+from reference_impl.evaluate import evaluate_run, summary, test_psnr
+from reference_impl.mipnerf import clip_gradients_, learning_rate
+from reference_impl.preview import draw_preview
+from reference_impl.ray_space import RaySpace
+from reference_impl.regularized_step import RegularizedStep
+from reference_impl.run import Run
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss became NaN or infinite."""
+
+
+def name_run(config: Config) -> Path:
+    """The run's folder: as asked (then it must be free), or the first free default name.
+
+    Raises:
+        ValueError: the folder asked for already holds something.
+    """
+    if config.out:
+        out = Path(config.out)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ValueError(f"--out {out}: already exists and is not empty; use --resume {out} to go on")
+        return out
+    base = f"{Path(config.scene).name}-{config.recipe}-{config.views}v-s{config.seed}"
+    out, copy = Path("runs") / base, 2
+    while out.exists():
+        out, copy = Path("runs") / f"{base}-{copy}", copy + 1
+    return out
+
+
+def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSampler) -> str:
+    """What a run is about to do, for people."""
+    scene, recipe = run.scene, run.recipe
+
+    def names(views: list[int]) -> str:
+        return ", ".join(scene.names[i] for i in views)
+
+    points = {scene.names[v]: len(k.depth) for v, k in scene.keypoints.items()}
+    lines = [
+        f"scene     {scene.name}, {scene.cameras.width}x{scene.cameras.height} pixels",
+        f"split     {scene.split}",
+        f"train     {names(scene.train)}",
+        f"test      {names(scene.test)}",
+        f"bounds    {space.near:g} to {space.far:g}, "
+        + ("z-depth" if space.ndc_near is None else f"NDC from depth {space.ndc_near:g}"),
+        "keypoints " + (", ".join(f"{name}: {n}" for name, n in points.items()) or "none"),
+        f"rays      {sampler.n_color} colour, {sampler.n_keypoints} keypoint,"
+        f" {sampler.n_patches} patches of {recipe.patch_size}x{recipe.patch_size} from unseen poses, a step",
+        f"recipe    {recipe.name}: {recipe.source}",
+        f"annealing {recipe.annealing or 'off'}",
+    ]
+    idle = [
+        name
+        for name in (*recipe.keypoint_terms, *recipe.patch_terms)
+        if (name in recipe.keypoint_terms and not sampler.n_keypoints)
+        or (name in recipe.patch_terms and not sampler.n_patches)
+    ]
+    if idle:
+        lines.append(f"inactive  {', '.join(idle)}: this scene has no input for them")
+    return "\n".join([*lines, step.objective.describe()])
+
+
+class StopRequest:
+    """Turns Ctrl-C and SIGTERM into a flag that the loop reads between two steps."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._set)
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+
+
+class Watch:
+    """Records on the device, without waiting for it, at which step each term first was not finite."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, Tensor] = {}
+
+    def record(self, step: int, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            first = self.first.setdefault(name, torch.full_like(value, math.inf))
+            self.first[name] = torch.where(torch.isfinite(value), first, first.clamp_max(step))
+
+    def check(self, run: Path) -> None:
+        """Raise if any term was not finite so far."""
+        bad = {n: int(v) for n, v in ((n, float(v)) for n, v in self.first.items()) if math.isfinite(v)}
+        if not bad:
+            return
+        name = min(bad, key=bad.__getitem__)
+        try:
+            good = f"the last good checkpoint is {checkpoints.latest(run).path}"
+        except ValueError:
+            good = "there is no checkpoint yet"
+        raise NonFiniteLossError(f"term {name!r} became non-finite at step {bad[name]}; {good}")
+
+
+def train(config: Config) -> Path:
+    """Run a training from a configuration; returns the run's folder."""
+    resumed = Path(config.resume) if config.resume else None
+    run = Run.of(config) if resumed is None else Run.open(resumed)
+    config, scene = run.config, run.scene
+    fabric = Fabric(
+        accelerator="gpu" if config.device == "cuda" else config.device,
+        devices=config.devices,
+        precision=config.precision,
+    )
+    fabric.launch()
+    space = run.space(fabric.device)
+    model = run.model()
+    step_module = RegularizedStep(model, run.recipe, space, scene.background)
+    sampler = BatchSampler(scene, run.recipe, space, config.rays // fabric.world_size, fabric.device)
+    fabric.print(describe(run, space, step_module, sampler))
+    generator = torch.Generator(fabric.device).manual_seed(config.seed + 1_000_003 * fabric.global_rank)
+
+    if config.dry_run:
+        out = name_run(config)
+        out.mkdir(parents=True, exist_ok=True)
+        picture = draw_preview(scene, sampler.patches, out / "preview.png", seed=config.seed)
+        fabric.print(f"picture   {picture}")
+        return out
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.optimizer.lr_start)
+    wrapped, optimizer = fabric.setup(step_module, optimizer)
+    if config.compile:
+        model.compile(dynamic=False)
+    if resumed is not None:
+        folder = resumed
+        first = checkpoints.load_training(checkpoints.latest(folder), model, optimizer, generator)
+        trim_log(folder / "log.jsonl", first)
+    else:
+        folder = Path(fabric.broadcast(str(name_run(config))))
+        first = 0
+        if fabric.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_config(config, folder / "config.json")
+    fabric.print(f"run       {folder}")
+
+    stop, watch = StopRequest(), Watch()
+    writer = tensorboard_writer(folder) if config.log.tensorboard else None
+    started, o = time.perf_counter(), config.optimizer
+
+    def save(step: int) -> None:
+        watch.check(folder)
+        if fabric.is_global_zero:
+            checkpoints.save(folder, step, model, optimizer, generator)
+
+    with (folder / "log.jsonl").open("a") as log, tqdm(
+        initial=first, total=config.steps, disable=not fabric.is_global_zero, mininterval=1.0, smoothing=0.1
+    ) as bar:
+
+        def write(line: dict[str, Any]) -> None:
+            if fabric.is_global_zero:
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                if writer is not None:
+                    for key, value in flatten(line):
+                        writer.add_scalar(key, value, line["step"])
+
+        for step in range(first, config.steps):
+            rate = learning_rate(
+                step + 1,
+                lr_init=o.lr_start,
+                lr_final=o.lr_end,
+                max_steps=config.steps,
+                lr_delay_steps=o.warmup_steps,
+                lr_delay_mult=o.warmup_factor,
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            total, values, weights = wrapped(step, {"batch": sampler.draw(generator)}, generator)
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(total)
+            clip_gradients_(list(model.parameters()), max_value=o.clip_value, max_norm=o.clip_norm)
+            optimizer.step()
+            watch.record(step, {**values, "total": total.detach()})
+            bar.update()
+            done = step + 1
+            if done % config.log.every == 0 or done == config.steps:
+                watch.check(folder)
+                psnr = -10 * math.log10(max(float(values["color"]) / 3, 1e-10))
+                bar.set_postfix(psnr=f"{psnr:.2f}")
+                write(
+                    {
+                        "step": done,
+                        "psnr": round(psnr, 4),
+                        "lr": rate,
+                        "seconds": round(time.perf_counter() - started, 2),
+                        "values": {name: float(value) for name, value in values.items()},
+                        "weights": {name: float(weight) for name, weight in weights.items()},
+                    }
+                )
+            if config.log.evaluate_every and (done % config.log.evaluate_every == 0) and done < config.steps:
+                write({"step": done, "test_psnr": test_psnr(model, scene, space)})
+            if stop.signal:
+                save(done)
+                raise KeyboardInterrupt(f"stopped at step {done}; go on with --resume {folder}")
+            if done % config.log.checkpoint_every == 0 or done == config.steps:
+                save(done)
+    if fabric.is_global_zero:
+        seconds = time.perf_counter() - started
+        fabric.print("rendering the test views")
+        result = evaluate_run(folder, model, run, space, step=config.steps, seconds=seconds)
+        fabric.print(summary(result))
+    return folder
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Drop the lines that a killed run wrote after its last checkpoint: they will be written again."""
+    if path.exists():
+        lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
+        path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+
+
+def flatten(line: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """Nested numbers as (name/name, number)."""
+    rows: list[tuple[str, float]] = []
+    for key, value in line.items():
+        rows += flatten(value, f"{prefix}{key}/") if isinstance(value, dict) else [(prefix + key, value)]
+    return rows
+
+
+def tensorboard_writer(run: Path) -> Any:
+    """A TensorBoard writer for the run, or one clear error."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError('--log.tensorboard needs: pip install "nerfreg[tensorboard]"') from error
+    return SummaryWriter(run)
+
+
+def parse(arguments: list[str]) -> Config:
+    """Command line to configuration: the preset gives the defaults, options change single values."""
+    preset = "small"
+    for i, word in enumerate(arguments):
+        if word.startswith("--preset="):
+            preset = word.partition("=")[2]
+        elif word == "--preset" and i + 1 < len(arguments):
+            preset = arguments[i + 1]
+    config = tyro.cli(Config, args=arguments, default=PRESETS.get(preset, PRESETS["small"])(), description=__doc__)
+    for name in ("views", "rays"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"--{name} must be at least 1, got {getattr(config, name)}")
+    if config.steps < 0 or config.width < 0:
+        raise ValueError(f"--steps and --width must not be negative, got {config.steps} and {config.width}")
+    return config
+
+
+def main() -> int:
+    """Run from the command line: 0 done, 2 bad input, 3 a non-finite loss, 130 stopped."""
+    try:
+        run = train(parse(sys.argv[1:]))
+    except KeyboardInterrupt as stopped:
+        print(f"\n{stopped or 'stopped before the first step'}", file=sys.stderr)
+        return 130
+    except NonFiniteLossError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    except (ValueError, ImportError, OSError) as error:
+        if os.environ.get("NERFREG_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"done: {run}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
