@@ -12,8 +12,8 @@ __all__ = ["at_least_float32"]
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Convert half-precision tensors to float32; leave float32 and float64 alone.
 
-    Squares of depths and logarithms of small weights leave the range of float16, so losses compute, and
-    answer, in float32 or better even under autocast.
+    Squares of depths and logarithms of small weights leave the range of float16, so losses compute,
+    and answer, in float32 or better even under autocast.
 
     Example:
         >>> import torch

@@ -1,7 +1,9 @@
 """What every public function says about an argument it cannot use.
 
-Shapes and types are always checked: that costs nothing. Checks of *values* (is every ``std`` positive?) would make
-the host wait for the device, so they happen only while they are switched on: for the whole process by the
+Shapes and types are always checked: that costs nothing. Checks of *values* (is every ``std``
+positive?) would make
+the host wait for the device, so they happen only while they are switched on: for the whole process
+    by the
 environment variable ``NERFREG_CHECK_VALUES=1``, for a block of code by :func:`check_values`.
 """
 
@@ -57,12 +59,14 @@ def require_choice(function: str, name: str, value: object, choices: Sequence[st
 
 
 def require_floating(function: str, **tensors: Tensor | None) -> None:
-    """Raise ``TypeError`` unless each given argument is a floating-point tensor (``None`` passes)."""
+    """Raise ``TypeError`` unless each argument is a floating-point tensor (``None`` passes)."""
     for name, value in tensors.items():
         if value is None:
             continue
         if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{function}: {name} must be a torch.Tensor, got {type(value).__name__}")
+            raise TypeError(
+                f"{function}: {name} must be a torch.Tensor, got {type(value).__name__}"
+            )
         if not value.is_floating_point():
             raise TypeError(f"{function}: {name} must be floating point, got {value.dtype}")
 
@@ -79,7 +83,9 @@ def require_same_shape(function: str, expected: str, **tensors: Tensor | None) -
     shapes = {name: tuple(value.shape) for name, value in given.items()}
     if len(set(shapes.values())) > 1:
         got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"{function}: {', '.join(shapes)} must share one shape {expected}, got {got}")
+        raise ValueError(
+            f"{function}: {', '.join(shapes)} must share one shape {expected}, got {got}"
+        )
     devices = {name: value.device for name, value in given.items()}
     if len(set(devices.values())) > 1:
         got = ", ".join(f"{name} on {device}" for name, device in devices.items())
@@ -91,8 +97,8 @@ def require_shape(
 ) -> None:
     """Raise ``ValueError`` unless each given argument has exactly this shape (``None`` passes).
 
-    Shapes that torch would broadcast are refused too: an (R, 1) beside an (R,) is an (R, R) in which every
-    ray meets every target.
+    Shapes that torch would broadcast are refused too: an (R, 1) beside an (R,) is an (R, R) in
+    which every ray meets every target.
 
     Args:
         function: name of the public function, for the message.
@@ -103,7 +109,8 @@ def require_shape(
     for name, value in tensors.items():
         if value is not None and tuple(value.shape) != tuple(shape):
             raise ValueError(
-                f"{function}: {name} must have shape {tuple(shape)}, {meaning}, got {tuple(value.shape)}"
+                f"{function}: {name} must have shape {tuple(shape)}, {meaning},"
+                f" got {tuple(value.shape)}"
             )
 
 
@@ -117,13 +124,14 @@ def require_values(
         name: the argument's name.
         value: the argument.
         rule: what must hold, for example ``"> 0"``.
-        holds: the rule as a function of ``value``, evaluated only while checks are on; or its result.
+        holds: the rule as a function of ``value``, evaluated only while checks are on; or its
+            result.
     """
     if not _enabled or torch.compiler.is_compiling():
         return
     bad = ~(holds if isinstance(holds, Tensor) else holds(value))
     if bool(bad.any()):
         raise ValueError(
-            f"{function}: {name} must be {rule} everywhere, but {int(bad.sum())} of {value.numel()} values"
-            f" are not (smallest: {float(value.min()):g})"
+            f"{function}: {name} must be {rule} everywhere, but {int(bad.sum())} of"
+            f" {value.numel()} values are not (smallest: {float(value.min()):g})"
         )

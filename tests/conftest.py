@@ -23,8 +23,8 @@ def _seed() -> None:
 def unhooked() -> Iterator[None]:
     """Switch the checks of shape annotations off, as they are for users.
 
-    Needed where our own error must be seen instead of the hook's, and under ``torch.compile``, which
-    cannot trace the hook.
+    Needed where our own error must be seen instead of the hook's, and under ``torch.compile``,
+    which cannot trace the hook.
     """
     jaxtyping.config.update("jaxtyping_disable", True)
     yield

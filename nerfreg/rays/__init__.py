@@ -1,1 +1,20 @@
-"""TODO"""
+"""Where rays stop: weights from densities, their opacity and depth, and the kinds of depth.
+
+A ray is cut into intervals [``starts``, ``ends``]; ``weights`` holds the probability that it stops
+in each.
+"""
+
+from nerfreg.rays.depth import expected_depth, median_depth
+from nerfreg.rays.depth_kinds import distance_to_z_depth, z_depth_to_distance
+from nerfreg.rays.intervals import edges_to_intervals
+from nerfreg.rays.weights import opacity, weights_from_density
+
+__all__ = [
+    "distance_to_z_depth",
+    "edges_to_intervals",
+    "expected_depth",
+    "median_depth",
+    "opacity",
+    "weights_from_density",
+    "z_depth_to_distance",
+]

@@ -12,7 +12,7 @@ GOLDEN = Path(__file__).parent
 
 
 def golden(family: str, case: int | None = None) -> dict[str, Tensor | np.ndarray]:
-    """Load one case of a family by name: ``golden("render", 0)``, ``golden("dsnerf_sigma_loss", 2)``.
+    """Load one case of a family by name, e.g. ``golden("dsnerf_sigma_loss", 1)``.
 
     Numbers come as CPU tensors of their stored dtype, text as NumPy arrays. ``case=None`` is for
     the files without numbered cases: ``golden("colmap_gappy")``.

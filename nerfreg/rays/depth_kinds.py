@@ -1,0 +1,57 @@
+"""The two kinds of depth, z-depth and distance, and the way from one to the other.
+
+A point x = o + t·d is at *distance* t·‖d‖ from the camera, and at *z-depth* z along the optical
+axis. Directions whose camera z is 1 (what :class:`nerfreg.views.Cameras` gives) make t the z-depth;
+unit directions make it the distance. At the corner of a 90° image the two differ by a factor of √3.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from nerfreg.checks import require_floating, require_shape
+
+__all__ = ["distance_to_z_depth", "z_depth_to_distance"]
+
+
+def z_depth_to_distance(
+    z_depth: Float[Tensor, "*rays"], directions: Float[Tensor, "*rays 3"]
+) -> Float[Tensor, "*rays"]:
+    """Convert z-depth (COLMAP, gsplat, most sensors) to distance from the camera's centre.
+
+    Args:
+        z_depth: depth along the optical axis.
+        directions: of the same rays, in any coordinate frame, scaled so that camera z is 1. Unit
+            directions have forgotten their optical axis and would give ``z_depth`` back unchanged.
+
+    Raises:
+        TypeError: an argument is not a floating-point tensor.
+        ValueError: ``directions`` is not ``z_depth``'s shape with a 3 at the end.
+
+    Example:
+        >>> import torch
+        >>> z_depth_to_distance(torch.tensor(2.0), torch.tensor([0.0, 0.75, 1.0])).item()
+        2.5
+    """
+    return z_depth * _length("z_depth_to_distance", "z_depth", z_depth, directions)
+
+
+def distance_to_z_depth(
+    distance: Float[Tensor, "*rays"], directions: Float[Tensor, "*rays 3"]
+) -> Float[Tensor, "*rays"]:
+    """Convert distance from the camera's centre to z-depth.
+
+    The inverse of :func:`z_depth_to_distance`, with the same arguments and errors.
+
+    Example:
+        >>> import torch
+        >>> distance_to_z_depth(torch.tensor(2.5), torch.tensor([0.0, 0.75, 1.0])).item()
+        2.0
+    """
+    return distance / _length("distance_to_z_depth", "distance", distance, directions)
+
+
+def _length(function: str, name: str, depth: Tensor, directions: Tensor) -> Tensor:
+    """Check the shapes and measure the directions."""
+    require_floating(function, **{name: depth, "directions": directions})
+    require_shape(function, f"one for each {name}", (*depth.shape, 3), directions=directions)
+    return directions.norm(dim=-1)
