@@ -8,7 +8,7 @@ environment variable ``NERFREG_CHECK_VALUES=1``, for a block of code by :func:`c
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -33,7 +33,7 @@ def value_checks() -> bool:
 
 
 @contextmanager
-def check_values(enabled: bool = True) -> Iterator[None]:
+def check_values(enabled: bool = True) -> Generator[None, None, None]:
     """Switch checks that read a tensor's values on (or off) for a block of code.
 
     Example:

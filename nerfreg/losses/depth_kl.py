@@ -121,8 +121,8 @@ def depth_kl(
         raise ValueError(f"{name}: eps must be > 0, got {eps}")
     weights, starts, ends, depth, std = at_least_float32(weights, starts, ends, depth, std)
     if valid is not None:
-        depth = torch.where(valid, depth, torch.zeros_like(depth))
-        std = torch.where(valid, std, torch.ones_like(std))
+        depth = torch.where(valid, depth, 0.0)
+        std = torch.where(valid, std, 1.0)
     require_values(name, "std", std, "> 0", lambda x: x > 0)
 
     depth, std = depth[..., None], std[..., None].clamp_min(torch.finfo(std.dtype).tiny)

@@ -71,20 +71,19 @@ def depth_mse(
         raise ValueError(f"{name}: std and relative=True are two ways to scale one error; give one")
 
     def where_valid(value: Tensor, otherwise: float) -> Tensor:
-        return (
-            value if valid is None else torch.where(valid, value, torch.full_like(value, otherwise))
-        )
+        (value,) = at_least_float32(value)
+        return value if valid is None else torch.where(valid, value, otherwise)
 
     rendered, depth = at_least_float32(rendered, depth)
-    scale = std if std is not None else depth if relative else None
     error = where_valid(rendered - depth, 0.0)
+    scale = depth if relative else std
     if scale is not None:
-        scale = where_valid(*at_least_float32(scale), 1.0)
+        scale = where_valid(scale, 1.0)
         require_values(name, "depth" if relative else "std", scale, "> 0", lambda x: x > 0)
         error = error / scale.abs().clamp_min(torch.finfo(torch.float32).eps)
     squared = error.square()
     if weight is not None:
-        weight = where_valid(*at_least_float32(weight), 0.0)
+        weight = where_valid(weight, 0.0)
         require_values(name, "weight", weight, ">= 0", lambda x: x >= 0)
         squared = weight * squared
     return reduce(squared, reduction, valid, function=name)

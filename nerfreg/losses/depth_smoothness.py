@@ -77,7 +77,7 @@ def depth_smoothness(
     if valid is not None:
         if valid.dtype != torch.bool:
             raise ValueError(f"{name}: valid must be boolean, got {valid.dtype}")
-        depth = torch.where(valid, depth, torch.zeros_like(depth))
+        depth = torch.where(valid, depth, 0.0)
 
     corner = depth[..., :-1, :-1]
     across, down = corner - depth[..., :-1, 1:], corner - depth[..., 1:, :-1]
@@ -85,7 +85,7 @@ def depth_smoothness(
     if opacity is not None:
         (weight,) = at_least_float32(opacity.detach()[..., :-1, :-1])
         if valid is not None:
-            weight = torch.where(valid[..., :-1, :-1], weight, torch.zeros_like(weight))
+            weight = torch.where(valid[..., :-1, :-1], weight, 0.0)
         roughness = roughness * weight
     if valid is None:
         return reduce(roughness.mean((-2, -1)), reduction, function=name)

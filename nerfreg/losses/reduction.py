@@ -38,7 +38,7 @@ def reduce(
                 f"{function}: valid must be boolean of shape {tuple(values.shape)},"
                 f" got {valid.dtype} {tuple(valid.shape)}"
             )
-        values = torch.where(valid, values, torch.zeros_like(values))
+        values = torch.where(valid, values, 0.0)
     if reduction == "none":
         return values
     if reduction == "sum":

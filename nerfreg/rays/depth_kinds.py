@@ -54,4 +54,4 @@ def _length(function: str, name: str, depth: Tensor, directions: Tensor) -> Tens
     """Check the shapes and measure the directions."""
     require_floating(function, **{name: depth, "directions": directions})
     require_shape(function, f"one for each {name}", (*depth.shape, 3), directions=directions)
-    return directions.norm(dim=-1)
+    return directions.square().sum(-1).sqrt()

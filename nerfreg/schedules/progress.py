@@ -29,5 +29,5 @@ def progress(step: int | Tensor, n_steps: int) -> float | Tensor:
 
 def require_count(owner: str, name: str, value: object) -> None:
     """Raise ``ValueError`` unless ``value`` is a whole number ≥ 0."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
         raise ValueError(f"{owner}: {name} must be a whole number >= 0, got {value!r}")
