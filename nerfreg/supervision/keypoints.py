@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -16,10 +17,11 @@ class Keypoints:
     Attributes:
         name: the view's image name.
         image_id: the view's id in the model that the keypoints come from.
-        xy: (K, 2) pinhole pixel coordinates, distortion removed; (0.5, 0.5) is the centre of the top-left
-            pixel.
+        xy: (K, 2) pinhole pixel coordinates, distortion removed; (0.5, 0.5) is the centre of the
+            top-left pixel.
         depth: (K,) z-depth, along the optical axis; world units.
-        std: (K,) standard deviation of ``depth``, in its unit; see :func:`~nerfreg.supervision.depth_std`.
+        std: (K,) standard deviation of ``depth``, in its unit; see
+            :func:`~nerfreg.supervision.depth_std`.
         error: (K,) reprojection error of this observation, pixels.
         point_error: (K,) mean reprojection error of the point over the used views, pixels.
         track_length: (K,) number of used views that observe the point.
@@ -42,14 +44,23 @@ class Keypoints:
     def __len__(self) -> int:
         return len(self.depth)
 
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "Keypoints":
+        """Return the keypoints on another device, their floating-point values in another dtype."""
+        floats = ("xy", "depth", "std", "error", "point_error")
+        moved = {name: getattr(self, name).to(device=device, dtype=dtype) for name in floats}
+        moved |= {name: getattr(self, name).to(device) for name in ("track_length", "point_ids")}
+        return dataclasses.replace(self, **moved)
+
     def scaled(self, scale: float) -> "Keypoints":
         """Return the keypoints of a world ``scale`` times as large.
 
         Example:
             >>> import torch
-            >>> one = Keypoints("a.jpg", 1, torch.ones(1, 2), torch.tensor([2.0]), torch.tensor([0.1]),
-            ...                 torch.tensor([0.5]), torch.tensor([0.5]), torch.tensor([2]), torch.tensor([7]),
-            ...                 0.5)
+            >>> x, n = torch.ones(1), torch.ones(1, dtype=torch.int64)
+            >>> one = Keypoints("a.jpg", 1, xy=torch.ones(1, 2), depth=2 * x, std=0.1 * x, error=x,
+            ...                 point_error=x, track_length=n, point_ids=n, mean_error=1.0)
             >>> one.scaled(10.0).depth, one.scaled(10.0).std
             (tensor([20.]), tensor([1.]))
         """
@@ -60,13 +71,14 @@ class Keypoints:
     def resized(self, sx: float, sy: float) -> "Keypoints":
         """Return the keypoints of an image ``sx`` times as wide and ``sy`` times as high.
 
-        Pixel errors follow the geometric mean of the two factors; depths stay, and so do their standard
-        deviations, which depend on angles alone.
+        Pixel errors follow the geometric mean of the two factors; depths stay, and so do their
+        standard deviations, which depend on angles alone.
 
         Example:
             >>> import torch
-            >>> one = Keypoints("a.jpg", 1, torch.tensor([[4.0, 6.0]]), torch.ones(1), torch.ones(1),
-            ...                 torch.ones(1), torch.ones(1), torch.tensor([2]), torch.tensor([7]), 1.0)
+            >>> x, n = torch.ones(1), torch.ones(1, dtype=torch.int64)
+            >>> one = Keypoints("a.jpg", 1, xy=torch.tensor([[4.0, 6.0]]), depth=x, std=x, error=x,
+            ...                 point_error=x, track_length=n, point_ids=n, mean_error=1.0)
             >>> one.resized(0.5, 0.5).xy
             tensor([[2., 3.]])
         """

@@ -14,7 +14,7 @@ __all__ = ["PoseDistribution", "Scene", "SceneError"]
 
 
 class SceneError(ValueError):
-    """A scene cannot be used; the message names the file and says what was found and what was expected."""
+    """A scene cannot be used; the message names the file, what was found and what was expected."""
 
     def __init__(self, path: str | Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -34,7 +34,8 @@ class Scene:
 
     Attributes:
         name: for reports, usually the folder's name.
-        images: (N, H, W, 3) uint8 on the CPU; transparent pixels are already composited on ``background``.
+        images: (N, H, W, 3) uint8 on the CPU; transparent pixels are already composited on
+            ``background``.
         cameras: the N cameras, undistorted pinholes, in the scene's own world (recentred, scaled).
         names: the N file names.
         train: indices of the training views.
@@ -43,10 +44,11 @@ class Scene:
         far: z-depth behind which nothing lies, over the training views.
         unseen: distribution of plausible poses between and around the training views.
         split: the rule that chose the views, in words, for printing.
-        ndc_near: near plane (z-depth) of normalised device coordinates where the scene allows them: every
-            camera looks along the world's −z. ``None`` where it does not.
+        ndc_near: near plane (z-depth) of normalised device coordinates where the scene allows them:
+            every camera looks along the world's −z. ``None`` where it does not.
         background: colour of empty space: 0 black, 1 white.
-        keypoints: sparse depth of training views, from those views alone; may lack views, may be empty.
+        keypoints: sparse depth of training views, from those views alone; may lack views, may be
+            empty.
         points: structure-from-motion points seen in test views: for evaluation, never for training.
         depth: (N, H, W) exact z-depth where it is known (synthetic scenes), else ``None``.
     """
