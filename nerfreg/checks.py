@@ -18,6 +18,7 @@ __all__ = [
     "check_values",
     "require_choice",
     "require_floating",
+    "require_mask",
     "require_same_shape",
     "require_shape",
     "require_values",
@@ -69,6 +70,15 @@ def require_floating(function: str, **tensors: Tensor | None) -> None:
             )
         if not value.is_floating_point():
             raise TypeError(f"{function}: {name} must be floating point, got {value.dtype}")
+
+
+def require_mask(function: str, shape: Sequence[int], valid: Tensor | None) -> None:
+    """Raise ``ValueError`` unless ``valid`` is boolean and of this shape (``None`` passes)."""
+    if valid is not None and (valid.dtype != torch.bool or tuple(valid.shape) != tuple(shape)):
+        raise ValueError(
+            f"{function}: valid must be boolean of shape {tuple(shape)},"
+            f" got {valid.dtype} {tuple(valid.shape)}"
+        )
 
 
 def require_same_shape(function: str, expected: str, **tensors: Tensor | None) -> None:

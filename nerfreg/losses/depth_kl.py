@@ -11,11 +11,12 @@ from nerfreg.arrays import at_least_float32
 from nerfreg.checks import (
     require_choice,
     require_floating,
+    require_mask,
     require_same_shape,
     require_shape,
     require_values,
 )
-from nerfreg.losses.reduction import Reduction, reduce
+from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["DepthKL", "depth_kl"]
 
@@ -94,7 +95,7 @@ def depth_kl(
     outside the sampled range lies *elsewhere*: it asks the ray not to stop in its samples, so
     extend near and far to cover the targets, or mask those that they do not.
 
-    Source: Deng et al. 2022 (DS-NeRF), equation 6, and their code. *Differs from upstream in:* a
+    Source: Deng et al. 2022 (DS-NeRF), and their code. *Differs from upstream in:* a
     normalised target (theirs integrates to std·√2π), its entropy subtracted, integrated instead of
     sampled; ``std`` is per ray (the code's caller leaves a variance of 1); the last interval.
     ``bound_last=False, form="dsnerf"`` is the released sum. nerfstudio samples at mid-points: pass
@@ -116,13 +117,12 @@ def depth_kl(
     require_same_shape(name, "(R, S)", weights=weights, starts=starts, ends=ends)
     if weights.ndim == 0 or weights.shape[-1] == 0:
         raise ValueError(f"{name}: weights must be (R, S) with S >= 1, got {tuple(weights.shape)}")
-    require_shape(name, "one a ray", weights.shape[:-1], depth=depth, std=std, valid=valid)
+    require_shape(name, "one a ray", weights.shape[:-1], depth=depth, std=std)
+    require_mask(name, depth.shape, valid)
     if eps is not None and not eps > 0:
         raise ValueError(f"{name}: eps must be > 0, got {eps}")
     weights, starts, ends, depth, std = at_least_float32(weights, starts, ends, depth, std)
-    if valid is not None:
-        depth = torch.where(valid, depth, 0.0)
-        std = torch.where(valid, std, 1.0)
+    depth, std = fill_invalid(depth, valid, 0.0), fill_invalid(std, valid, 1.0)
     require_values(name, "std", std, "> 0", lambda x: x > 0)
 
     depth, std = depth[..., None], std[..., None].clamp_min(torch.finfo(std.dtype).tiny)
@@ -149,12 +149,9 @@ def _normal_mass(starts: Tensor, ends: Tensor, mean: Tensor, std: Tensor) -> Ten
 
 def _kl(p: Tensor, q: Tensor, eps: float) -> Tensor:
     """Sum q log(q/p) − q + p over the given cells and the one that takes what they leave of 1."""
-
-    def cell(p: Tensor, q: Tensor) -> Tensor:
-        return (q + eps) * ((q + eps).log() - (p + eps).log()) - q + p
-
-    p_elsewhere, q_elsewhere = ((1.0 - x.sum(-1)).clamp_min(0.0) for x in (p, q))
-    return cell(p, q).sum(-1) + cell(p_elsewhere, q_elsewhere)
+    p = torch.cat([p, (1.0 - p.sum(-1, keepdim=True)).clamp_min(0.0)], dim=-1)
+    q = torch.cat([q, (1.0 - q.sum(-1, keepdim=True)).clamp_min(0.0)], dim=-1)
+    return ((q + eps) * ((q + eps).log() - (p + eps).log()) - q + p).sum(-1)
 
 
 class DepthKL(nn.Module):

@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nerfreg.arrays import at_least_float32
-from nerfreg.checks import require_floating, require_same_shape, require_values
-from nerfreg.losses.reduction import Reduction, reduce
+from nerfreg.checks import require_floating, require_mask, require_same_shape, require_values
+from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["DepthMSE", "depth_mse"]
 
@@ -64,26 +64,21 @@ def depth_mse(
     """
     name = "depth_mse"
     require_floating(name, rendered=rendered, depth=depth, std=std, weight=weight)
-    require_same_shape(
-        name, "(R,)", rendered=rendered, depth=depth, std=std, weight=weight, valid=valid
-    )
+    require_same_shape(name, "(R,)", rendered=rendered, depth=depth, std=std, weight=weight)
+    require_mask(name, depth.shape, valid)
     if relative and std is not None:
         raise ValueError(f"{name}: std and relative=True are two ways to scale one error; give one")
 
-    def where_valid(value: Tensor, otherwise: float) -> Tensor:
-        (value,) = at_least_float32(value)
-        return value if valid is None else torch.where(valid, value, otherwise)
-
     rendered, depth = at_least_float32(rendered, depth)
-    error = where_valid(rendered - depth, 0.0)
+    error = fill_invalid(rendered - depth, valid, 0.0)
     scale = depth if relative else std
     if scale is not None:
-        scale = where_valid(scale, 1.0)
+        (scale,) = at_least_float32(fill_invalid(scale, valid, 1.0))
         require_values(name, "depth" if relative else "std", scale, "> 0", lambda x: x > 0)
         error = error / scale.abs().clamp_min(torch.finfo(torch.float32).eps)
     squared = error.square()
     if weight is not None:
-        weight = where_valid(weight, 0.0)
+        weight = fill_invalid(weight, valid, 0.0)
         require_values(name, "weight", weight, ">= 0", lambda x: x >= 0)
         squared = weight * squared
     return reduce(squared, reduction, valid, function=name)

@@ -2,13 +2,12 @@
 
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nerfreg.arrays import at_least_float32
-from nerfreg.checks import require_choice, require_floating, require_same_shape
-from nerfreg.losses.reduction import Reduction, reduce
+from nerfreg.checks import require_choice, require_floating, require_mask, require_same_shape
+from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["DepthSmoothness", "depth_smoothness"]
 
@@ -47,13 +46,12 @@ def depth_smoothness(
     Raises:
         TypeError: ``depth`` or ``opacity`` is not a floating-point tensor.
         ValueError: patches are smaller than 2×2; ``opacity`` or ``valid`` is shaped otherwise than
-        ``depth``;
-            ``norm`` or ``reduction`` is unknown.
+            ``depth``; ``norm`` or ``reduction`` is unknown.
 
     Numerics: float32 or better. Pixels that are not valid may hold anything, NaN included: neither
     value nor gradient sees them. At equal depths ``"l1"`` has gradient 0.
 
-    Source: Niemeyer et al. 2022 (RegNeRF), equation 5. *Differs from upstream in:* nothing by
+    Source: Niemeyer et al. 2022 (RegNeRF), geometry regularization. *Differs from upstream in:* nothing by
     default (the paper writes sums, its code takes means). As released the code multiplied the whole
     loss by a "mask weight" that the LLFF configurations left at 0, so trained without it; here
     ``opacity=None`` is a weight of one.
@@ -67,32 +65,27 @@ def depth_smoothness(
     name = "depth_smoothness"
     require_choice(name, "norm", norm, ("l2", "l1"))
     require_floating(name, depth=depth, opacity=opacity)
-    require_same_shape(name, "(…, H, W)", depth=depth, opacity=opacity, valid=valid)
+    require_same_shape(name, "(…, H, W)", depth=depth, opacity=opacity)
+    require_mask(name, depth.shape, valid)
     if depth.ndim < 2 or depth.shape[-1] < 2 or depth.shape[-2] < 2:
         raise ValueError(
             f"{name}: depth must be (…, H, W) with H, W >= 2, so that pixels have neighbours,"
             f" got {tuple(depth.shape)}"
         )
-    (depth,) = at_least_float32(depth)
-    if valid is not None:
-        if valid.dtype != torch.bool:
-            raise ValueError(f"{name}: valid must be boolean, got {valid.dtype}")
-        depth = torch.where(valid, depth, 0.0)
+    (depth,) = at_least_float32(fill_invalid(depth, valid, 0.0))
 
     corner = depth[..., :-1, :-1]
     across, down = corner - depth[..., :-1, 1:], corner - depth[..., 1:, :-1]
     roughness = across.square() + down.square() if norm == "l2" else across.abs() + down.abs()
     if opacity is not None:
-        (weight,) = at_least_float32(opacity.detach()[..., :-1, :-1])
-        if valid is not None:
-            weight = torch.where(valid[..., :-1, :-1], weight, 0.0)
-        roughness = roughness * weight
+        (weight,) = at_least_float32(fill_invalid(opacity.detach(), valid, 0.0))
+        roughness = roughness * weight[..., :-1, :-1]
     if valid is None:
         return reduce(roughness.mean((-2, -1)), reduction, function=name)
 
     counted = valid[..., :-1, :-1] & valid[..., :-1, 1:] & valid[..., 1:, :-1]
     n_counted = counted.sum((-2, -1))
-    per_patch = (roughness * counted).sum((-2, -1)) / n_counted.clamp_min(1)
+    per_patch = fill_invalid(roughness, counted, 0.0).sum((-2, -1)) / n_counted.clamp_min(1)
     return reduce(per_patch, reduction, n_counted > 0, function=name)
 
 

@@ -5,11 +5,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nerfreg.checks import require_choice
+from nerfreg.checks import require_choice, require_mask
 
-__all__ = ["Reduction", "reduce"]
+__all__ = ["Reduction", "fill_invalid", "reduce"]
 
 Reduction = Literal["mean", "sum", "none"]
+
+
+def fill_invalid(value: Tensor, valid: Tensor | None, filling: float) -> Tensor:
+    """Put a harmless number where ``valid`` is false, so that what lies there spoils no gradient.
+
+    Masking a *result* is not enough: the backward pass multiplies its 0 with the derivative at the
+    masked input, and 0 · NaN is NaN.
+    """
+    return value if valid is None else torch.where(valid, value, filling)
 
 
 def reduce(
@@ -32,13 +41,8 @@ def reduce(
         ``values``.
     """
     require_choice(function, "reduction", reduction, ("mean", "sum", "none"))
-    if valid is not None:
-        if valid.shape != values.shape or valid.dtype != torch.bool:
-            raise ValueError(
-                f"{function}: valid must be boolean of shape {tuple(values.shape)},"
-                f" got {valid.dtype} {tuple(valid.shape)}"
-            )
-        values = torch.where(valid, values, 0.0)
+    require_mask(function, values.shape, valid)
+    values = fill_invalid(values, valid, 0.0)
     if reduction == "none":
         return values
     if reduction == "sum":
