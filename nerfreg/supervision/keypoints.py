@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 __all__ = ["Keypoints"]
@@ -43,6 +43,11 @@ class Keypoints:
 
     def __len__(self) -> int:
         return len(self.depth)
+
+    def where(self, chosen: Bool[Tensor, " k"]) -> "Keypoints":
+        """Return only the keypoints at which ``chosen`` is true."""
+        tensors = ("xy", "depth", "std", "error", "point_error", "track_length", "point_ids")
+        return dataclasses.replace(self, **{name: getattr(self, name)[chosen] for name in tensors})
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from nerfreg.supervision import Keypoints
-from nerfreg.views import Cameras
+from nerfreg.views import Cameras, PoseDistribution
 
-__all__ = ["PoseDistribution", "Scene", "SceneError"]
+__all__ = ["Scene", "SceneError"]
 
 
 class SceneError(ValueError):
@@ -18,14 +17,6 @@ class SceneError(ValueError):
 
     def __init__(self, path: str | Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
-
-
-class PoseDistribution(Protocol):
-    """Where unseen views may be; the classes of ``nerfreg.views`` are such."""
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``n`` camera-to-world matrices (n, 3, 4), OpenCV axes."""
-        ...
 
 
 @dataclass(frozen=True)

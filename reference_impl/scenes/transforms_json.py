@@ -1,0 +1,215 @@
+"""Captures with a ``transforms.json``, as nerfstudio and instant-ngp write and read it."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nerfreg.supervision import Keypoints
+from nerfreg.views import (
+    AroundFocusPoses,
+    Cameras,
+    ForwardFacingPoses,
+    PoseDistribution,
+    focus_point,
+)
+from reference_impl.scenes import sfm, splits
+from reference_impl.scenes.images import ENDINGS, Distortion, image_size, load_images
+from reference_impl.scenes.scene import Scene, SceneError
+
+__all__ = ["Frame", "load_transforms_json", "read_frames"]
+
+# Cameras stand at this mean distance from what they look at, as around the Blender scenes, for which the
+# frequencies of the positional encoding were chosen.
+CAMERA_DISTANCE = 4.0
+# Cameras that look in parallel have no common focus; a capture's baseline is then assumed to be a quarter
+# of the distance.
+DISTANCE_PER_SPREAD = 4.0
+# Bounds beyond the 0.1 and 99.9 % quantiles of the keypoints' depths (LLFF's quantiles), as what has no
+# texture has no keypoints; and, without keypoints, as shares of the cameras' distance.
+QUANTILES = (0.001, 0.999)
+KEYPOINT_MARGINS = (0.8, 1.2)
+DISTANCE_MARGINS = (0.25, 2.5)
+# Wilder keypoints say nothing about the bounds.
+MAX_RELATIVE_STD = 0.1
+
+UNSUPPORTED = ("k3", "k4", "k5", "k6")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One photo of a ``transforms.json``: its file, pose (4, 4; OpenGL axes) and numbers of the lens."""
+
+    name: str
+    path: Path
+    pose: Tensor
+    lens: dict[str, float]
+
+
+def load_transforms_json(
+    folder: Path, n_views: int, *, width: int | None = None, keypoints: bool = True
+) -> Scene:
+    """Read a capture with a ``transforms.json``.
+
+    Photos are undistorted (OPENCV model). The world is moved and scaled so that the cameras' common focus
+    is the origin and their mean distance from it 4. Near and far come from the depths of the training
+    views' keypoints wherever there is a model, asked for or not, so that runs with and without keypoint
+    supervision have the same bounds.
+
+    Args:
+        folder: with ``transforms.json``, the photos and, for keypoints, ``sparse_train{n_views}/0`` or
+            ``sparse/0``, a COLMAP model in the same world or in one that differs by a similarity.
+        n_views: number of training views.
+        width: of the photos, in pixels; by default their own.
+        keypoints: whether to keep the training views' keypoints.
+
+    Raises:
+        SceneError: a file is missing, damaged or does not fit the others; there are too few views.
+    """
+    source = folder / "transforms.json"
+    frames = read_frames(source)
+    try:
+        train, test = splits.evenly_spaced(len(frames), n_views)
+    except ValueError as error:
+        raise SceneError(folder, str(error)) from None
+    size = image_size(frames[0].path)
+    matrices = torch.stack([_intrinsics(source, frame, size) for frame in frames])
+    lenses = [_distortion(source, frame) for frame in frames]
+    images = load_images(
+        [frame.path for frame in frames],
+        width,
+        undistort=lambda i, photo: lenses[i].undistort(photo, matrices[i]),
+    )
+    poses = _normalized(source, torch.stack([frame.pose for frame in frames]))
+    try:
+        cameras = Cameras.from_opengl(poses, matrices, *size)
+    except ValueError as error:
+        raise SceneError(source, str(error)) from error
+    cameras = cameras.resized(images.shape[2], images.shape[1]).to(dtype=torch.float32)
+    names = [frame.name for frame in frames]
+    known = sfm.training_keypoints(folder, cameras, names, train)
+    near, far = _bounds(known)
+    return Scene(
+        name=folder.name,
+        images=images,
+        cameras=cameras,
+        names=names,
+        train=train,
+        test=test,
+        near=near,
+        far=far,
+        unseen=_unseen(cameras[train], near, far),
+        split=f"every 8th of {len(frames)} views tests; {n_views} evenly spaced of the rest",
+        keypoints=known if keypoints else {},
+        points=sfm.held_out_points(folder, cameras, names, test),
+    )
+
+
+def read_frames(source: Path) -> list[Frame]:
+    """Read the frames of a ``transforms*.json``, sorted by name.
+
+    Raises:
+        SceneError: the file is missing or damaged, a frame lacks its image or pose, or a pose has a NaN.
+    """
+    try:
+        content = json.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SceneError(source, "no such file") from None
+    except (OSError, ValueError) as error:
+        raise SceneError(source, f"damaged or not JSON ({error})") from error
+    listed = content.get("frames") if isinstance(content, dict) else None
+    if not isinstance(listed, list) or not listed:
+        raise SceneError(source, "no images: expected a list «frames» with at least one entry")
+    frames = [_frame(source, content, entry) for entry in listed]
+    frames.sort(key=lambda frame: frame.name)
+    for first, second in zip(frames, frames[1:], strict=False):
+        if first.name == second.name:
+            raise SceneError(source, f"frame {first.name} is listed twice")
+    return frames
+
+
+def _frame(source: Path, content: dict[str, Any], entry: Any) -> Frame:
+    name = entry.get("file_path") if isinstance(entry, dict) else None
+    if not isinstance(name, str):
+        raise SceneError(source, f"a frame lacks «file_path»: {str(entry)[:80]}")
+    try:
+        pose = torch.tensor(entry["transform_matrix"], dtype=torch.float64)
+    except (KeyError, TypeError, ValueError):
+        pose = torch.zeros(0)
+    if pose.shape not in ((4, 4), (3, 4)):
+        raise SceneError(source, f"frame {name}: «transform_matrix» must be 4×4 numbers")
+    if not bool(pose.isfinite().all()):
+        raise SceneError(source, f"frame {name}: NaN or infinity in «transform_matrix»")
+    path = source.parent / name
+    if not path.is_file():  # Blender's files leave the ending out
+        endings = (path.with_name(path.name + ending) for ending in ENDINGS)
+        path = next((found for found in endings if found.is_file()), path)
+    if not path.is_file():
+        raise SceneError(path, f"no such image; {source.name} lists it")
+    both = {**content, **entry}
+    lens = {key: float(v) for key, v in both.items() if isinstance(v, (int, float))}
+    return Frame(name.removeprefix("./"), path, pose[:3], lens)
+
+
+def _intrinsics(source: Path, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Build (3, 3) intrinsics in pixels of photos of ``size``, which may be smaller than the file says."""
+    width, height = frame.lens.get("w", size[0]), frame.lens.get("h", size[1])
+    focal = frame.lens.get("fl_x")
+    if focal is None and "camera_angle_x" in frame.lens:
+        focal = 0.5 * width / math.tan(0.5 * frame.lens["camera_angle_x"])
+    if focal is None:
+        raise SceneError(
+            source, f"frame {frame.name}: no focal length; expected fl_x or camera_angle_x"
+        )
+    cx, cy = frame.lens.get("cx", width / 2), frame.lens.get("cy", height / 2)
+    sx, sy = size[0] / width, size[1] / height
+    rows = [[focal * sx, 0, cx * sx], [0, frame.lens.get("fl_y", focal) * sy, cy * sy], [0, 0, 1]]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _distortion(source: Path, frame: Frame) -> Distortion:
+    strange = [name for name in UNSUPPORTED if frame.lens.get(name)]
+    if strange or frame.lens.get("is_fisheye"):
+        what = "a fisheye lens" if frame.lens.get("is_fisheye") else f"{', '.join(strange)} ≠ 0"
+        raise SceneError(source, f"{what} is not supported; undistort the photos first")
+    return Distortion(*(frame.lens.get(name, 0.0) for name in ("k1", "k2", "p1", "p2")))
+
+
+def _normalized(source: Path, poses: Tensor) -> Tensor:
+    """Put the cameras' focus at the origin, and the cameras at the usual distance from it."""
+    positions, forward = poses[..., 3], -poses[..., 2]
+    try:
+        focus = focus_point(poses)
+        distance = float(((focus - positions) * forward).sum(-1).mean())
+    except ValueError:
+        focus, distance = positions.mean(0), 0.0
+    if not distance > 0:
+        spread = float((positions - positions.mean(0)).square().sum(-1).mean().sqrt())
+        distance = DISTANCE_PER_SPREAD * spread
+        focus = positions.mean(0) + distance * torch.nn.functional.normalize(forward.mean(0), dim=0)
+    if not distance > 0:
+        raise SceneError(source, "all cameras stand in one place: they tell no depth")
+    scaled = (positions - focus) * (CAMERA_DISTANCE / distance)
+    return torch.cat([poses[..., :3], scaled[..., None]], -1)
+
+
+def _bounds(keypoints: dict[int, Keypoints]) -> tuple[float, float]:
+    trusted = [k.depth[k.std < MAX_RELATIVE_STD * k.depth] for k in keypoints.values()]
+    depths = torch.cat(trusted) if trusted else torch.zeros(0)
+    if not len(depths):
+        near, far = (margin * CAMERA_DISTANCE for margin in DISTANCE_MARGINS)
+        return near, far
+    inner, outer = torch.quantile(depths, torch.tensor(QUANTILES)).tolist()
+    return KEYPOINT_MARGINS[0] * inner, KEYPOINT_MARGINS[1] * outer
+
+
+def _unseen(train: Cameras, near: float, far: float) -> PoseDistribution:
+    """Around what the training cameras look at, or beside them where they look in parallel."""
+    try:
+        return AroundFocusPoses.from_cameras(train)
+    except ValueError:
+        return ForwardFacingPoses.from_cameras(train, near, far)
