@@ -1,0 +1,245 @@
+"""Pinhole cameras of one image size."""
+
+from dataclasses import dataclass, replace
+from typing import SupportsIndex
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nerfreg.checks import check_values
+from nerfreg.views.axes import colmap_to_opencv, opengl_to_opencv
+from nerfreg.views.matrices import require_intrinsics, require_poses
+from nerfreg.views.ndc import ndc_rays, ndc_scale
+from nerfreg.views.pinhole import pinhole_rays, pixel_centres, project_points
+from nerfreg.views.rays import Rays
+
+__all__ = ["Cameras"]
+
+
+@dataclass(frozen=True, eq=False)
+class Cameras:
+    """n pinhole cameras without distortion, all with images of one size.
+
+    Build them with :meth:`from_opencv`, :meth:`from_opengl` or :meth:`from_colmap`, which check the
+    values of what they are given. The constructor checks shapes alone, unless value checks are on.
+
+    Attributes:
+        c2w: (n, 3, 4) camera-to-world; columns right, down, forward (OpenCV) and position.
+        intrinsics: (n, 3, 3) [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels; (0.5, 0.5) is the
+            centre of the top-left pixel, so the middle of the image is (width/2, height/2).
+        width: of the images, in pixels.
+        height: of the images, in pixels.
+
+    Example:
+        >>> import torch
+        >>> from nerfreg.views import Cameras, pinhole
+        >>> cameras = Cameras.from_opencv(torch.eye(4)[None], pinhole(50.0, 64, 48), 64, 48)
+        >>> cameras.rays(torch.tensor(0), torch.tensor([32.0, 24.0])).directions
+        tensor([0., 0., 1.])
+    """
+
+    c2w: Float[Tensor, "n 3 4"]
+    intrinsics: Float[Tensor, "n 3 3"]
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        require_poses("Cameras", "c2w", self.c2w)
+        require_intrinsics("Cameras", self.intrinsics)
+        if len(self.c2w) != len(self.intrinsics):
+            counts = f"{len(self.c2w)} poses and {len(self.intrinsics)} intrinsics"
+            raise ValueError(f"Cameras: every pose needs one intrinsics matrix, got {counts}")
+        if (self.c2w.device, self.c2w.dtype) != (self.intrinsics.device, self.intrinsics.dtype):
+            raise ValueError(
+                "Cameras: c2w and intrinsics must share device and dtype, got"
+                f" {self.c2w.device} {self.c2w.dtype} and"
+                f" {self.intrinsics.device} {self.intrinsics.dtype}"
+            )
+        _require_size("Cameras", self.width, self.height)
+
+    @classmethod
+    def from_opencv(
+        cls,
+        c2w: Float[Tensor, "n rows 4"],
+        intrinsics: Float[Tensor, "*n 3 3"],
+        width: int,
+        height: int,
+    ) -> "Cameras":
+        """Take camera-to-world matrices with OpenCV axes: x right, y down, z forward.
+
+        Args:
+            c2w: (n, 3, 4) or (n, 4, 4).
+            intrinsics: (n, 3, 3), or (3, 3) for all.
+            width: of the images, in pixels.
+            height: of the images, in pixels.
+
+        Raises:
+            ValueError: a shape is wrong; an entry is NaN or infinite; a matrix is not rigid within
+                1e-3; a focal length is not positive.
+        """
+        c2w = _without_last_row("Cameras.from_opencv", c2w)
+        if intrinsics.ndim == 2:
+            intrinsics = intrinsics.expand(len(c2w), *intrinsics.shape)
+        # Scenes come through this door once, so its value checks may wait for the device.
+        with check_values():
+            return cls(c2w, intrinsics.to(c2w), width, height)
+
+    @classmethod
+    def from_opengl(
+        cls,
+        c2w: Float[Tensor, "n rows 4"],
+        intrinsics: Float[Tensor, "*n 3 3"],
+        width: int,
+        height: int,
+    ) -> "Cameras":
+        """Take camera-to-world matrices with OpenGL axes: x right, y up, z backward.
+
+        These are the axes of Blender, of nerfstudio's and instant-ngp's ``transforms.json`` and of
+        LLFF's matrices once their columns are reordered. Arguments and errors are those of
+        :meth:`from_opencv`.
+        """
+        c2w = _without_last_row("Cameras.from_opengl", c2w)
+        return cls.from_opencv(opengl_to_opencv(c2w), intrinsics, width, height)
+
+    @classmethod
+    def from_colmap(
+        cls,
+        qvec: Float[Tensor, "n 4"],
+        tvec: Float[Tensor, "n 3"],
+        intrinsics: Float[Tensor, "*n 3 3"],
+        width: int,
+        height: int,
+    ) -> "Cameras":
+        """Take COLMAP's world-to-camera poses, as in ``images.txt``.
+
+        Args:
+            qvec: quaternions (w, x, y, z).
+            tvec: translations.
+            intrinsics: (n, 3, 3), or (3, 3) for all, of pinholes (undistorted images).
+            width: of the images, in pixels.
+            height: of the images, in pixels.
+        """
+        for name, value, size in (("qvec", qvec, 4), ("tvec", tvec, 3)):
+            if value.ndim != 2 or value.shape[1] != size:
+                got = tuple(value.shape)
+                raise ValueError(f"Cameras.from_colmap: {name} must be (n, {size}), got {got}")
+        if len(qvec) != len(tvec):
+            counts = f"{len(qvec)} qvec and {len(tvec)} tvec"
+            raise ValueError(f"Cameras.from_colmap: every pose needs both, got {counts}")
+        return cls.from_opencv(colmap_to_opencv(qvec, tvec), intrinsics, width, height)
+
+    def __len__(self) -> int:
+        return len(self.c2w)
+
+    def __getitem__(self, index: "SupportsIndex | slice | list[int] | Tensor") -> "Cameras":
+        """Select cameras; one integer gives one camera, still with its axis n."""
+        if isinstance(index, SupportsIndex) and not isinstance(index, Tensor):
+            position = index.__index__()
+            if not -len(self) <= position < len(self):
+                raise IndexError(f"camera {position} does not exist: there are {len(self)}")
+            index = [position]
+        elif isinstance(index, Tensor) and index.ndim == 0:
+            index = index[None]
+        return replace(self, c2w=self.c2w[index], intrinsics=self.intrinsics[index])
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "Cameras":
+        """Move to a device, convert to a floating dtype, or both."""
+        return replace(
+            self,
+            c2w=self.c2w.to(device=device, dtype=dtype),
+            intrinsics=self.intrinsics.to(device=device, dtype=dtype),
+        )
+
+    def resized(self, width: int, height: int) -> "Cameras":
+        """Return the cameras of the same photographs at another size.
+
+        Pixel coordinates scale about the image's corner (0, 0), so a point at x goes to
+        x·width/self.width.
+        """
+        _require_size("Cameras.resized", width, height)
+        factors = [width / self.width, height / self.height, 1.0]
+        scale = torch.tensor(factors, dtype=self.c2w.dtype).to(self.c2w.device)
+        return replace(
+            self, intrinsics=self.intrinsics * scale[:, None], width=width, height=height
+        )
+
+    def rays(self, index: Int[Tensor, " *#batch"], xy: Float[Tensor, "*#batch 2"]) -> Rays:
+        """Trace a ray through each pixel coordinate.
+
+        Args:
+            index: the camera of each ray; broadcasts against ``xy``.
+            xy: continuous pixel coordinates; the pixel in column i and row j has its centre at
+                (i + 0.5, j + 0.5).
+
+        Returns:
+            Rays whose directions have camera z = 1, so that t is z-depth, in the cameras' dtype.
+        """
+        c2w, intrinsics = self._pick("Cameras.rays", index)
+        return pinhole_rays(c2w, intrinsics, xy)
+
+    def ndc_rays(
+        self,
+        index: Int[Tensor, " *#batch"],
+        xy: Float[Tensor, "*#batch 2"],
+        near: float = 1.0,
+        scale: Float[Tensor, "2"] | None = None,
+    ) -> Rays:
+        """Trace a ray through each pixel coordinate and give it in NDC.
+
+        See :func:`~nerfreg.views.ndc_rays`.
+
+        Args:
+            index: the camera of each ray; broadcasts against ``xy``.
+            xy: continuous pixel coordinates.
+            near: distance of the near plane; the world's cameras look along −z.
+            scale: of the NDC space, see :func:`~nerfreg.views.ndc_scale`; by default that of camera
+                0. Cameras with different focal lengths need one ``scale`` for all, also for subsets
+                of them.
+        """
+        c2w, intrinsics = self._pick("Cameras.ndc_rays", index)
+        if scale is None:
+            scale = ndc_scale(self.intrinsics[0], self.width, self.height)
+        return ndc_rays(c2w, intrinsics, xy, (self.width, self.height), scale, near)
+
+    def image_rays(self, index: int) -> Rays:
+        """Trace the rays through all pixel centres of one camera, (H, W)."""
+        c2w, intrinsics = self.c2w[index], self.intrinsics[index]
+        xy = pixel_centres(self.width, self.height, dtype=c2w.dtype, device=c2w.device)
+        return pinhole_rays(c2w, intrinsics, xy)
+
+    def project(
+        self, points: Float[Tensor, "*#batch 3"], index: Int[Tensor, " *#batch"]
+    ) -> tuple[Tensor, Tensor]:
+        """Project world points into cameras; the inverse of :meth:`rays`.
+
+        Args:
+            points: in the world.
+            index: the camera of each point; broadcasts against ``points``.
+
+        Returns:
+            Pixel coordinates (…, 2), and z-depth (…). Where z-depth ≤ 0 the point is behind the
+            camera and its coordinates mean nothing.
+        """
+        c2w, intrinsics = self._pick("Cameras.project", index)
+        return project_points(c2w, intrinsics, points.to(c2w.dtype))
+
+    def _pick(self, function: str, index: Tensor) -> tuple[Tensor, Tensor]:
+        if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
+            raise TypeError(f"{function}: index must be an integer tensor, got {index.dtype}")
+        index = index.long()
+        return self.c2w[index], self.intrinsics[index]
+
+
+def _without_last_row(function: str, c2w: Tensor) -> Tensor:
+    if c2w.ndim != 3 or tuple(c2w.shape[1:]) not in ((3, 4), (4, 4)):
+        got = tuple(c2w.shape)
+        raise ValueError(f"{function}: c2w must be (n, 3, 4) or (n, 4, 4), got {got}")
+    return c2w[:, :3]
+
+
+def _require_size(function: str, width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ValueError(f"{function}: width and height must be ≥ 1, got {width} and {height}")
