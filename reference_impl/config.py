@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from reference_impl.mipnerf import MipNerfConfig
 
 
@@ -67,8 +69,9 @@ class Config:
     """Where to train."""
     devices: int = 1
     """Number of devices (processes); each draws its own batch."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """bf16-mixed runs the network's matrix products in bfloat16, everything else in float32."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """bf16-mixed runs the network's matrix products in bfloat16, everything else in float32; auto: so where
+    the processor multiplies bfloat16 itself."""
     compile: bool = False
     """torch.compile the model: slower to start, faster to run."""
     out: str = ""
@@ -110,6 +113,17 @@ def resolve_steps(config: Config, width: int, height: int) -> int:
     if config.steps:
         return config.steps
     return round(500 * config.views * height * width / 4096) if config.preset == "paper" else 1200
+
+
+def resolve_precision(config: Config) -> str:
+    """Precision: as asked, or bfloat16 where the hardware has instructions for it."""
+    if config.precision != "auto":
+        return config.precision
+    if config.device != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    cpu = Path("/proc/cpuinfo")
+    flags = set(cpu.read_text().split()) if cpu.is_file() else set()
+    return "bf16-mixed" if flags & {"avx512_bf16", "amx_bf16"} else "32-true"
 
 
 def resolve_width(config: Config) -> int | None:

@@ -1,18 +1,17 @@
-"""One training step: render every ray of a batch once, then hand each loss what it asks for.
+"""One training step: draw rays, render every one of them once, hand each loss what it asks for.
 
 This is the file to read in order to use nerfreg in your own trainer.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nerfreg import Objective, ObjectiveValue
+from nerfreg import Objective
 from nerfreg.rays import edges_to_intervals
 from nerfreg.recipes import Recipe
-from reference_impl.batches import Batch
+from reference_impl.batches import Batch, BatchSampler
 from reference_impl.mipnerf import MipNerf, Rendering, data_loss
 from reference_impl.ray_space import RaySpace
 
@@ -34,19 +33,28 @@ def build_objective(recipe: Recipe) -> Objective:
 
 
 class RegularizedStep(nn.Module):
-    """Renders a batch and evaluates the objective; the unit that devices and processes share.
+    """Draws, renders and evaluates; the unit that each device or process runs on rays of its own.
 
     Args:
         model: the field and its rendering.
         recipe: the regularizers.
         space: in which the model lives.
+        sampler: that draws the rays.
         background: grey value behind the scene.
     """
 
-    def __init__(self, model: MipNerf, recipe: Recipe, space: RaySpace, background: float) -> None:
+    def __init__(
+        self,
+        model: MipNerf,
+        recipe: Recipe,
+        space: RaySpace,
+        sampler: BatchSampler,
+        background: float,
+    ) -> None:
         super().__init__()
         self.model = model
-        self.recipe, self.space, self.background = recipe, space, background
+        self.recipe, self.space, self.sampler = recipe, space, sampler
+        self.background = background
         self.objective = build_objective(recipe)
 
     def bounds(self, step: int, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
@@ -68,27 +76,31 @@ class RegularizedStep(nn.Module):
         return near_all, far_all
 
     def forward(
-        self, step: int, batch: Mapping[str, Any], generator: torch.Generator | None
+        self, step: int, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, float | Tensor]]:
-        """Evaluate the objective on one batch.
+        """Draw a batch, render it and evaluate the objective.
 
         Args:
             step: from 0.
-            batch: a :class:`Batch`, wrapped as ``{"batch": batch}``.
-            generator: of the stratified samples and the density noise.
+            generator: of everything random: the batch, the stratified samples, the density noise.
 
         Returns:
             The total, every term's unweighted value, every term's weight.
         """
-        drawn: Batch = batch["batch"]
-        near, far = self.bounds(step, drawn)
-        draws = None if generator is None else self.model.draw(len(drawn.rays.origins), generator)
-        levels = self.model(drawn.rays, near, far, draws=draws, background=self.background)
-        inputs: dict[str, dict[str, Tensor | None]] = {}
-        for suffix, rendering in zip(("_coarse", ""), levels, strict=True):
-            inputs |= {name + suffix: value for name, value in self._inputs(rendering, drawn).items()}
-        inputs = {name: value for name, value in inputs.items() if name in self.objective.terms}
-        value: ObjectiveValue = self.objective(step, inputs)
+        device = self.space.cameras.c2w.device.type
+        # Reduced precision is for the network's products: a ray or a depth in bfloat16 is off by pixels.
+        with torch.autocast(device, enabled=False):
+            batch = self.sampler.draw(generator)
+            near, far = self.bounds(step, batch)
+            draws = self.model.draw(len(batch.rays.origins), generator)
+        levels = self.model(batch.rays, near, far, draws=draws, background=self.background)
+        with torch.autocast(device, enabled=False):
+            inputs: dict[str, dict[str, Tensor | None]] = {}
+            for suffix, rendering in zip(("_coarse", ""), levels, strict=True):
+                for name, arguments in self._inputs(rendering, batch).items():
+                    if name + suffix in self.objective.terms:
+                        inputs[name + suffix] = arguments
+            value = self.objective(step, inputs)
         return value.total, value.values, value.weights
 
     def _inputs(self, rendering: Rendering, batch: Batch) -> dict[str, dict[str, Tensor | None]]:

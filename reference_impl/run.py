@@ -7,7 +7,13 @@ import torch
 
 from nerfreg.recipes import RECIPES, Recipe
 from reference_impl import checkpoints
-from reference_impl.config import Config, load_config, resolve_steps, resolve_width
+from reference_impl.config import (
+    Config,
+    load_config,
+    resolve_precision,
+    resolve_steps,
+    resolve_width,
+)
 from reference_impl.mipnerf import MipNerf
 from reference_impl.ray_space import RaySpace
 from reference_impl.scenes import Scene, load_scene
@@ -15,7 +21,7 @@ from reference_impl.scenes import Scene, load_scene
 
 @dataclass(frozen=True)
 class Run:
-    """A configuration with its number of steps resolved, and what follows from it."""
+    """A configuration with its steps and precision resolved, and what follows from it."""
 
     config: Config
     scene: Scene
@@ -36,7 +42,8 @@ class Run:
         recipe = RECIPES[config.recipe](
             forward_facing=scene.ndc_near is not None, n_views=config.views, n_steps=steps
         )
-        return cls(replace(config, steps=steps), scene, recipe)
+        resolved = replace(config, steps=steps, precision=resolve_precision(config))
+        return cls(resolved, scene, recipe)
 
     @classmethod
     def open(cls, folder: Path) -> "Run":

@@ -139,8 +139,8 @@ def train(config: Config) -> Path:
     fabric.launch()
     space = run.space(fabric.device)
     model = run.model()
-    step_module = RegularizedStep(model, run.recipe, space, scene.background)
     sampler = BatchSampler(scene, run.recipe, space, config.rays // fabric.world_size, fabric.device)
+    step_module = RegularizedStep(model, run.recipe, space, sampler, scene.background)
     fabric.print(describe(run, space, step_module, sampler))
     generator = torch.Generator(fabric.device).manual_seed(config.seed + 1_000_003 * fabric.global_rank)
 
@@ -199,7 +199,7 @@ def train(config: Config) -> Path:
             )
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            total, values, weights = wrapped(step, {"batch": sampler.draw(generator)}, generator)
+            total, values, weights = wrapped(step, generator)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(total)
             clip_gradients_(list(model.parameters()), max_value=o.clip_value, max_norm=o.clip_norm)

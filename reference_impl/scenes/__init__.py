@@ -24,15 +24,15 @@ def load_scene(
     """Read a scene, in the format that its folder shows.
 
     Args:
-        path: folder of an LLFF, Blender or transforms.json scene, or ``"embedded"`` for the scene that
-            needs no files.
+        path: folder of an LLFF, Blender or transforms.json scene, or ``"embedded"`` for the scene
+            that needs no files.
         n_views: number of training views; which ones is the format's published rule.
         width: of the photos, in pixels; they are reduced by area. By default as they come.
         keypoints: whether to read sparse depth for the training views, where there is any.
 
     Raises:
-        SceneError: the folder or one of its files is missing, damaged or does not fit the others, or the
-            scene has fewer than ``n_views`` training views.
+        SceneError: the folder or one of its files is missing, damaged or does not fit the others,
+            or the scene has fewer than ``n_views`` training views.
         ValueError: a COLMAP model beside the scene is damaged, or is of another scene.
         ImportError: there is a COLMAP model, but no pycolmap.
 

@@ -1,4 +1,4 @@
-"""NeRF's synthetic scenes, rendered by Blender: ``transforms_train.json``, ``transforms_test.json``."""
+"""NeRF's synthetic scenes, rendered by Blender: a transforms file for training, one for testing."""
 
 import math
 import re
@@ -25,7 +25,8 @@ def load_blender(
     """Read a synthetic scene, on white.
 
     Args:
-        folder: with ``transforms_train.json``, ``transforms_test.json`` and the RGBA images they list.
+        folder: with ``transforms_train.json``, ``transforms_test.json`` and the RGBA images they
+            list.
         n_views: number of training views; 8 is the published list, see :func:`splits.blender`.
         width: of the images, in pixels; by default their own.
         keypoints: accepted as for other formats; these scenes have none.

@@ -32,12 +32,13 @@ MATCH_STD, OUTLIERS = 0.35, 0.04
 def _waves(
     base: tuple[float, float, float], seed: int, frequency: float, contrast: float
 ) -> Texture:
-    """A smooth, aperiodic pattern in space: a sum of plane waves, different in each colour channel."""
+    """A smooth, aperiodic pattern in space: a sum of plane waves, mostly of brightness, a little of hue."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(6, 3))
     directions *= frequency / np.linalg.norm(directions, axis=1, keepdims=True)
     directions *= rng.uniform(0.5, 2.0, size=(6, 1))
-    phases, mix = rng.uniform(0, 2 * np.pi, 6), rng.normal(size=(6, 3)) * contrast / np.sqrt(6)
+    phases = rng.uniform(0, 2 * np.pi, 6)
+    mix = (rng.normal(size=(6, 1)) + 0.4 * rng.normal(size=(6, 3))) * contrast / np.sqrt(6)
 
     def texture(x: Array) -> Array:
         return np.clip(np.asarray(base) + np.sin(x @ directions.T + phases) @ mix, 0.03, 0.97)
@@ -148,7 +149,7 @@ def _cameras(width: int) -> Cameras:
     return Cameras.from_opencv(c2w, intrinsics.expand(N_CAMERAS, 3, 3), width, height)
 
 
-def _photograph(cameras: Cameras, samples: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+def _photograph(cameras: Cameras, samples: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     """8-bit photographs (the mean of samples² rays a pixel) and the exact z-depth of each pixel's centre."""
     h, w = cameras.height, cameras.width
     y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
@@ -225,9 +226,9 @@ def _keypoints(
             tracks.append((views, matched, depths.numpy(), residuals, parallax))
     mean_error = float(np.mean([residuals.mean() for _, _, _, residuals, _ in tracks]))
     for identity, (views, matched, depths, residuals, parallax) in enumerate(tracks):
-        for view, xy, depth in zip(views, matched, depths, strict=True):
+        for view, xy, depth, own in zip(views, matched, depths, residuals, strict=True):
             observations[view].append(
-                (*xy, depth, residuals.mean(), parallax, len(views), identity)
+                (*xy, depth, own, residuals.mean(), parallax, len(views), identity)
             )
     keypoints: dict[int, Keypoints] = {}
     for view, rows in observations.items():

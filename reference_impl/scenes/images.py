@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,9 @@ def list_images(folder: Path) -> list[Path]:
 def read_image(path: Path, background: float = 0.0, size: tuple[int, int] | None = None) -> Tensor:
     """Read one photo: colour or grey, 8 or 16 bits, with or without transparency.
 
-    The pixels are taken as they are stored, because that is what cameras are estimated on; a rotation
-    that the EXIF header asks for is applied only where ``size`` shows that the cameras saw it so.
+    The pixels are taken as they are stored, because that is what cameras are estimated on; a
+    rotation that the EXIF header asks for is applied only where ``size`` shows that the cameras saw
+    it so.
 
     Args:
         path: of the file.
@@ -112,7 +114,8 @@ def load_images(
         (N, H, W, 3) uint8.
 
     Raises:
-        SceneError: a photo cannot be read, has another size than the first or is smaller than ``width``.
+        SceneError: a photo cannot be read, has another size than the first or is smaller than
+            ``width``.
     """
     size = image_size(paths[0])
     if width is not None and not 1 <= width <= size[0]:
@@ -145,6 +148,7 @@ def reduce_image(image: Tensor, width: int) -> Tensor:
     return reduced.round().clamp(0, 255).to(torch.uint8)
 
 
+@lru_cache(maxsize=4)
 def _area_mean(n: int, reduced: int) -> Tensor:
     """The (reduced, n) matrix of the share that each of n pixels has in each of the new ones."""
     edges = torch.linspace(0, n, reduced + 1, dtype=torch.float64)

@@ -16,8 +16,8 @@ __all__ = ["load_llff"]
 
 # Few-view papers use an eighth of the photographs' size; larger copies serve larger requests.
 IMAGE_FOLDERS = ("images_8", "images_4", "images_2", "images")
-# LLFF's and NeRF's convention: the world is scaled so that the nearest point of all views is at 1/0.75,
-# safely beyond the near plane of NDC at 1.
+# LLFF's and NeRF's convention: the world is scaled so that the nearest point of all views is at
+# 1/0.75, safely beyond the near plane of NDC at 1.
 NEAREST = 0.75
 NEAR_MARGIN = 0.9
 
@@ -27,12 +27,12 @@ def load_llff(
 ) -> Scene:
     """Read a scene in LLFF's format.
 
-    The world is recentred on the average camera, which looks along −z, and scaled as NeRF's loader scales
-    it, so that NDC with a near plane at 1 holds the scene.
+    The world is recentred on the average camera, which looks along −z, and scaled as NeRF's loader
+    scales it, so that NDC with a near plane at 1 holds the scene.
 
     Args:
-        folder: with ``poses_bounds.npy``, ``images_8`` (or _4, _2, or ``images``) and, for keypoints,
-            ``sparse_train{n_views}/0`` or ``sparse/0``.
+        folder: with ``poses_bounds.npy``, ``images_8`` (or _4, _2, or ``images``) and, for
+            keypoints, ``sparse_train{n_views}/0`` or ``sparse/0``.
         n_views: number of training views.
         width: of the photos, in pixels; by default that of the first image folder.
         keypoints: whether to read keypoints for the training views.
@@ -60,6 +60,7 @@ def load_llff(
     def rename(model: SparseModel) -> SparseModel:
         return _named_as_rows(model, names, train, folder)
 
+    known = sfm.training_keypoints(folder, cameras, names, train, rename) if keypoints else {}
     return Scene(
         name=folder.name,
         images=images,
@@ -70,11 +71,9 @@ def load_llff(
         near=near,
         far=far,
         unseen=ForwardFacingPoses.from_cameras(cameras[train], near, far),
-        split=f"LLFF (RegNeRF): every 8th of {len(rows)} views tests; {n_views} evenly spaced of the rest",
+        split=f"LLFF as RegNeRF: {splits.EVENLY_SPACED.format(len(rows), n_views)}",
         ndc_near=1.0,
-        keypoints=sfm.training_keypoints(folder, cameras, names, train, rename)
-        if keypoints
-        else {},
+        keypoints=known,
         points=sfm.held_out_points(folder, cameras, names, test, rename),
     )
 
@@ -134,9 +133,9 @@ def _named_as_rows(
 ) -> SparseModel:
     """Call the model's images as the photos of the rows are called.
 
-    Reduced copies often carry other names than the photographs that COLMAP saw. Both, sorted by name, are
-    in the order of the rows. A model of the training views alone has too few names to count; those of the
-    full model beside it tell their rows.
+    Reduced copies often carry other names than the photographs that COLMAP saw. Both, sorted by
+    name, are in the order of the rows. A model of the training views alone has too few names to
+    count; those of the full model beside it tell their rows.
     """
     if {PurePath(name).stem for name in names} & {PurePath(name).stem for name in model.names}:
         return model

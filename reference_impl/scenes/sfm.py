@@ -18,9 +18,9 @@ Rename = Callable[[SparseModel], SparseModel]
 
 # Folders where tools leave a model of all images.
 FULL_MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
-# A point of one view, carried into another by the scene's cameras, lands within this share of the image's
-# width of where it was seen; a swapped image, a wrong scale or another reconstruction is tens of times
-# further off.
+# A point of one view, carried into another by the scene's cameras, lands within this share of the
+# image's width of where it was seen; a swapped image, a wrong scale or another reconstruction is
+# tens of times further off.
 MAX_TRANSFER = 0.02
 
 
@@ -33,8 +33,9 @@ def training_keypoints(
 ) -> dict[int, Keypoints]:
     """Read what structure-from-motion between the training views alone knows of their depth.
 
-    Looks for ``sparse_train{number of views}/0`` first, a model triangulated from these views. A model of
-    all images serves as well, with a warning: its points were placed with the help of test views.
+    Looks for ``sparse_train{number of views}/0`` first, a model triangulated from these views. A
+    model of all images serves as well, with a warning: its points were placed with the help of test
+    views.
 
     Args:
         folder: of the scene.
@@ -62,7 +63,7 @@ def held_out_points(
     test: list[int],
     rename: Rename = lambda model: model,
 ) -> dict[int, Keypoints]:
-    """Read the points that the full model sees in test views: truth for evaluation, never supervision.
+    """Read the points that the full model sees in test views: for evaluation, never supervision.
 
     Points seen in two views alone are left out: too many of them are wrong matches.
     """
@@ -71,7 +72,8 @@ def held_out_points(
         return {}
     model = rename(read_colmap(path))
     with warnings.catch_warnings():
-        # Here it is no fault that images of the model are not views, or that some view sees nothing.
+        # Here it is no fault that images of the model are not views, or that some view sees
+        # nothing.
         warnings.simplefilter("ignore", SupervisionWarning)
         found = model.keypoints(names, min_views=3)
     points = _into_scene(model, {i: found[name] for i, name in enumerate(names)}, cameras)
@@ -85,7 +87,7 @@ def full_model_names(folder: Path) -> list[str]:
 
 
 def _find(folder: Path, candidates: tuple[str, ...]) -> Path | None:
-    """Find the first candidate that holds any file of a model; a damaged one is for the reader to report."""
+    """Find the first candidate that holds a model, were it a damaged one: the reader reports that."""
     for candidate in candidates:
         path = folder / candidate
         if any((path / f"images{ending}").is_file() for ending in (".bin", ".txt")):
@@ -96,7 +98,7 @@ def _find(folder: Path, candidates: tuple[str, ...]) -> Path | None:
 def _into_scene(
     model: SparseModel, keypoints: dict[int, Keypoints], cameras: Cameras
 ) -> dict[int, Keypoints]:
-    """Bring keypoints to the scene's image size and unit of length; none if model and scene disagree."""
+    """Bring keypoints to the scene's pixels and unit of length; none if the two disagree."""
     known = {i: k for i, k in keypoints.items() if k.image_id >= 0}
     rows = [int(np.flatnonzero(model.image_ids == k.image_id)[0]) for k in known.values()]
     scale = _relative_scale(model.world_to_camera[rows], cameras.c2w[list(known)].double().numpy())
@@ -112,8 +114,8 @@ def _into_scene(
     if transfer is not None and not transfer < MAX_TRANSFER * cameras.width:
         return _refuse(
             model,
-            f"between the scene's cameras its points move by {transfer:.1f} of {cameras.width} pixels:"
-            " it is of another reconstruction, or its images are in another order",
+            f"between the scene's cameras its points move by {transfer:.1f} pixels (of"
+            f" {cameras.width}): it is of another reconstruction, or its images are in another order",
         )
     empty = {i: k for i, k in keypoints.items() if i not in scaled}
     return dict(sorted({**scaled, **empty}.items()))
@@ -127,8 +129,9 @@ def _refuse(model: SparseModel, reason: str) -> dict[int, Keypoints]:
 def _relative_scale(world_to_camera: NDArray[np.float64], c2w: NDArray[np.float64]) -> float | None:
     """Length in the scene of one unit of the model, from cameras known in both.
 
-    The worlds may differ by any similarity. The mean of the cameras' relative rotations turns one into the
-    other, also where the centres lie on a line and could not; then the centres give the scale.
+    The worlds may differ by any similarity. The mean of the cameras' relative rotations turns one
+    into the other, also where the centres lie on a line and could not; then the centres give the
+    scale.
     """
     if len(c2w) < 2:
         return None
@@ -144,7 +147,7 @@ def _relative_scale(world_to_camera: NDArray[np.float64], c2w: NDArray[np.float6
 
 
 def _transfer_error(keypoints: dict[int, Keypoints], cameras: Cameras) -> float | None:
-    """Median distance, in pixels, between points carried from view to view and where they were seen."""
+    """Carry points from view to view: the median distance, in pixels, from where they were seen."""
     distances: list[torch.Tensor] = []
     for (a, first), (b, second) in pairwise(keypoints.items()):
         same = first.point_ids[:, None] == second.point_ids

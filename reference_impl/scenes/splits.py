@@ -9,22 +9,27 @@ __all__ = [
     "DTU_EXCLUDED",
     "DTU_SCANS",
     "DTU_TRAIN",
+    "EVENLY_SPACED",
     "blender",
     "dtu",
     "evenly_spaced",
 ]
 
-# The eight training frames (by file number) of the Blender scenes that DietNeRF drew and FreeNeRF, DNGaussian
-# and CoR-GS kept; they test on every 8th test frame.
-BLENDER_8_VIEWS = (2, 16, 26, 55, 73, 76, 86, 93)
+# The eight training frames (by file number) of the Blender scenes that DietNeRF drew and FreeNeRF,
+# DNGaussian and CoR-GS kept; they test on every 8th test frame.
+BLENDER_8_VIEWS: tuple[int, ...] = (2, 16, 26, 55, 73, 76, 86, 93)
 BLENDER_TEST_EVERY = 8
 
-# pixelNeRF's protocol for DTU, as in RegNeRF: 0-based views in the order in which 3, 6 or 9 are taken, views
-# left out for their bad exposure, and the 15 scans of the tables.
+# pixelNeRF's protocol for DTU, as in RegNeRF: 0-based views in the order in which 3, 6 or 9 are
+# taken, views left out for their bad exposure, and the 15 scans of the tables.
 DTU_TRAIN = (25, 22, 28, 40, 44, 48, 0, 8, 13)
 DTU_EXCLUDED = (3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 36, 37, 38, 39)
 DTU_SCANS = (8, 21, 30, 31, 34, 38, 40, 41, 45, 55, 63, 82, 103, 110, 114)
 DTU_VIEWS = 49
+
+
+# For printing: number of images, number of training views.
+EVENLY_SPACED = "every 8th of {} views tests; {} evenly spaced of the rest train"
 
 
 def evenly_spaced(

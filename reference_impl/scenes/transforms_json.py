@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from reference_impl.scenes.scene import Scene, SceneError
 
 __all__ = ["Frame", "load_transforms_json", "read_frames"]
 
-# Cameras stand at this mean distance from what they look at, as around the Blender scenes, for which the
-# frequencies of the positional encoding were chosen.
+# Cameras stand at this mean distance from what they look at, as around the Blender scenes, for
+# which the frequencies of the positional encoding were chosen.
 CAMERA_DISTANCE = 4.0
-# Cameras that look in parallel have no common focus; a capture's baseline is then assumed to be a quarter
-# of the distance.
+# Cameras that look in parallel have no common focus; a capture's baseline is then assumed to be a
+# quarter of the distance.
 DISTANCE_PER_SPREAD = 4.0
-# Bounds beyond the 0.1 and 99.9 % quantiles of the keypoints' depths (LLFF's quantiles), as what has no
-# texture has no keypoints; and, without keypoints, as shares of the cameras' distance.
+# Bounds beyond the 0.1 and 99.9 % quantiles of the keypoints' depths (LLFF's quantiles), as what
+# has no texture has no keypoints; and, without keypoints, as shares of the cameras' distance.
 QUANTILES = (0.001, 0.999)
 KEYPOINT_MARGINS = (0.8, 1.2)
 DISTANCE_MARGINS = (0.25, 2.5)
@@ -42,7 +43,7 @@ UNSUPPORTED = ("k3", "k4", "k5", "k6")
 
 @dataclass(frozen=True)
 class Frame:
-    """One photo of a ``transforms.json``: its file, pose (4, 4; OpenGL axes) and numbers of the lens."""
+    """One photo of a ``transforms.json``: file, (3, 4) pose with OpenGL axes, numbers of the lens."""
 
     name: str
     path: Path
@@ -55,14 +56,15 @@ def load_transforms_json(
 ) -> Scene:
     """Read a capture with a ``transforms.json``.
 
-    Photos are undistorted (OPENCV model). The world is moved and scaled so that the cameras' common focus
-    is the origin and their mean distance from it 4. Near and far come from the depths of the training
-    views' keypoints wherever there is a model, asked for or not, so that runs with and without keypoint
-    supervision have the same bounds.
+    Photos are undistorted (OPENCV model). The world is moved and scaled so that the cameras' common
+    focus is the origin and their mean distance from it 4. Near and far come from the depths of the
+    training views' keypoints wherever there is a model, asked for or not, so that runs with and
+    without keypoint supervision have the same bounds.
 
     Args:
-        folder: with ``transforms.json``, the photos and, for keypoints, ``sparse_train{n_views}/0`` or
-            ``sparse/0``, a COLMAP model in the same world or in one that differs by a similarity.
+        folder: with ``transforms.json``, the photos and, for keypoints, ``sparse_train{n_views}/0``
+            or ``sparse/0``, a COLMAP model in the same world or in one that differs by a
+            similarity.
         n_views: number of training views.
         width: of the photos, in pixels; by default their own.
         keypoints: whether to keep the training views' keypoints.
@@ -103,7 +105,7 @@ def load_transforms_json(
         near=near,
         far=far,
         unseen=_unseen(cameras[train], near, far),
-        split=f"every 8th of {len(frames)} views tests; {n_views} evenly spaced of the rest",
+        split=splits.EVENLY_SPACED.format(len(frames), n_views),
         keypoints=known if keypoints else {},
         points=sfm.held_out_points(folder, cameras, names, test),
     )
@@ -113,7 +115,8 @@ def read_frames(source: Path) -> list[Frame]:
     """Read the frames of a ``transforms*.json``, sorted by name.
 
     Raises:
-        SceneError: the file is missing or damaged, a frame lacks its image or pose, or a pose has a NaN.
+        SceneError: the file is missing or damaged, a frame lacks its image or pose, or a pose has a
+            NaN.
     """
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
@@ -126,7 +129,7 @@ def read_frames(source: Path) -> list[Frame]:
         raise SceneError(source, "no images: expected a list «frames» with at least one entry")
     frames = [_frame(source, content, entry) for entry in listed]
     frames.sort(key=lambda frame: frame.name)
-    for first, second in zip(frames, frames[1:], strict=False):
+    for first, second in pairwise(frames):
         if first.name == second.name:
             raise SceneError(source, f"frame {first.name} is listed twice")
     return frames
@@ -156,7 +159,7 @@ def _frame(source: Path, content: dict[str, Any], entry: Any) -> Frame:
 
 
 def _intrinsics(source: Path, frame: Frame, size: tuple[int, int]) -> Tensor:
-    """Build (3, 3) intrinsics in pixels of photos of ``size``, which may be smaller than the file says."""
+    """Build (3, 3) intrinsics in pixels of photos of ``size``, which the file may call larger."""
     width, height = frame.lens.get("w", size[0]), frame.lens.get("h", size[1])
     focal = frame.lens.get("fl_x")
     if focal is None and "camera_angle_x" in frame.lens:

@@ -1,0 +1,267 @@
+"""The trainer's promises, on the embedded scene made small."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reference_impl import checkpoints
+from reference_impl.compare import table
+from reference_impl.config import Config, LogConfig, OptimizerConfig, load_config, resolve_steps, save_config
+from reference_impl.evaluate import evaluate_run
+from reference_impl.mipnerf import MipNerfConfig
+from reference_impl.run import Run
+from reference_impl.train import NonFiniteLossError, Watch, parse, train
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = MipNerfConfig(width=16, depth=2, view_width=8, n_samples=8, max_degree=4)
+
+
+@pytest.fixture(autouse=True)
+def _keep_signal_handlers():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def tiny(out, **changes):
+    values = {
+        "width": 24,
+        "rays": 128,
+        "steps": 6,
+        "device": "cpu",
+        "precision": "32-true",
+        "out": str(out),
+        "model": TINY,
+        "optimizer": OptimizerConfig(warmup_steps=2),
+        "log": LogConfig(every=2, checkpoint_every=3, frames=2),
+    }
+    return Config(**{**values, **changes})
+
+
+def weights(run):
+    return load_file(checkpoints.latest(run).path / "model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("recipe", ["mipnerf", "nerf", "regnerf", "dsnerf", "fewview"])
+def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe):
+    run = train(tiny(tmp_path / "run", recipe=recipe))
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    expected = {
+        "mipnerf": set(),
+        "nerf": set(),
+        "regnerf": {"depth_smoothness", "depth_smoothness_coarse"},
+        "dsnerf": {"depth_kl"},
+        "fewview": {"depth_kl", "depth_smoothness"},
+    }[recipe]
+    assert expected <= set(lines[-1]["values"])
+    assert set(lines[-1]["values"]) == set(lines[-1]["weights"])
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["mean"]) == {"psnr", "ssim", "depth_mae"}
+    assert len(metrics["images"]) == 6
+    assert not set(metrics["train"]) & set(metrics["images"])
+    assert metrics["mean"]["psnr"] == pytest.approx(
+        sum(v["psnr"] for v in metrics["images"].values()) / 6
+    )
+    for name in ("config.json", "sheet.png", "flight.gif", "test/view02_rgb.png", "test/view02_depth_error.png"):
+        assert (run / name).stat().st_size > 0
+    assert not list(run.rglob(".*"))
+    assert f"| embedded | {recipe} | 1 |" in table([metrics])
+
+
+def test_every_active_term_moves_the_field(tmp_path):
+    """The commonest bug of published trainers is a loss that never reached the field."""
+    from reference_impl.batches import BatchSampler
+    from reference_impl.regularized_step import RegularizedStep
+
+    run = Run.of(tiny(tmp_path))
+    space, model = run.space(), run.model()
+    sampler = BatchSampler(run.scene, run.recipe, space, 128, torch.device("cpu"))
+    step = RegularizedStep(model, run.recipe, space, sampler, 0.0)
+    for name, (loss, _) in list(step.objective.terms.items()):
+        for other in step.objective.terms:
+            step.objective.terms[other] = (step.objective.terms[other][0], 0.0)
+        step.objective.terms[name] = (loss, 1.0)
+        model.zero_grad()
+        step(0, torch.Generator().manual_seed(0))[0].backward()
+        norm = sum(p.grad.square().sum() for p in model.parameters() if p.grad is not None)
+        assert float(norm) > 0, name
+
+
+def test_same_seed_same_weights_other_seed_others(tmp_path):
+    a, b, c = (
+        weights(train(tiny(tmp_path / n, seed=s, steps=3, log=LogConfig(frames=0))))
+        for n, s in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert same(a, b)
+    assert not same(a, c)
+
+
+def test_resume_is_bit_exact(tmp_path):
+    whole = train(tiny(tmp_path / "whole"))
+    cut = tmp_path / "cut"
+    train(tiny(cut))
+    # As after a kill between steps 3 and 6: the later checkpoint and results never happened.
+    for path in ("checkpoints/step_0000006", "test"):
+        for file in (cut / path).iterdir():
+            file.unlink()
+        (cut / path).rmdir()
+    (cut / "metrics.json").unlink()
+    train(Config(resume=str(cut)))
+    assert same(weights(whole), weights(cut))
+    a, b = ((r / "log.jsonl").read_text().splitlines() for r in (whole, cut))
+    strip = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in x] for x in (a, b)]
+    assert strip[0] == strip[1]
+
+
+def test_evaluate_repeats_the_metrics(tmp_path):
+    folder = train(tiny(tmp_path / "run"))
+    before = json.loads((folder / "metrics.json").read_text())
+    run = Run.open(folder)
+    after = evaluate_run(folder, run.trained_model(folder), run, run.space(), step=6)
+    assert after["mean"] == before["mean"]
+    assert after["train_seconds"] == before["train_seconds"]
+
+
+def test_a_stopped_run_keeps_its_last_step_and_goes_on(tmp_path):
+    out = tmp_path / "run"
+    save_config(tiny(out, steps=100_000, log=LogConfig(every=1, checkpoint_every=50_000, frames=0)), tmp_path / "c.json")
+    code = (
+        "import sys; from pathlib import Path; from reference_impl import train as t;"
+        f"from reference_impl.config import load_config; c = load_config(Path({str(tmp_path / 'c.json')!r}));"
+        "t.parse = lambda _: c; sys.exit(t.main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    log = out / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and log.read_text().count("\n") >= 3):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with --resume" in errors
+    reached = checkpoints.latest(out).step
+    assert reached >= 3
+    save_config(tiny(out, steps=reached + 2), out / "config.json")
+    train(Config(resume=str(out)))
+    assert checkpoints.latest(out).step == reached + 2
+
+
+def test_non_finite_loss_names_term_step_and_checkpoint(tmp_path):
+    watch = Watch()
+    watch.record(3, {"color": torch.tensor(1.0), "kl": torch.tensor(1.0)})
+    watch.check(tmp_path)
+    watch.record(4, {"color": torch.tensor(1.0), "kl": torch.tensor(float("nan"))})
+    watch.record(5, {"color": torch.tensor(float("inf")), "kl": torch.tensor(0.0)})
+    with pytest.raises(NonFiniteLossError, match="'kl' became non-finite at step 4; there is no checkpoint yet"):
+        watch.check(tmp_path)
+    (tmp_path / "checkpoints" / "step_0000003").mkdir(parents=True)
+    with pytest.raises(NonFiniteLossError, match="last good checkpoint is .*step_0000003"):
+        watch.check(tmp_path)
+
+
+def test_training_stops_at_a_non_finite_loss(tmp_path):
+    """A learning rate of 1e30 destroys the weights at once."""
+    config = tiny(tmp_path / "run", optimizer=OptimizerConfig(lr_start=1e30, lr_end=1e30, warmup_steps=0))
+    with pytest.raises(NonFiniteLossError, match=r"became non-finite at step \d"):
+        train(config)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    for path in (tmp_path / "run" / "checkpoints").glob("step_*"):
+        assert all(v.isfinite().all() for v in load_file(path / "model.safetensors").values())
+
+
+def test_dry_run_draws_and_does_not_train(tmp_path, capsys):
+    run = train(tiny(tmp_path / "look", dry_run=True))
+    shown = capsys.readouterr().out
+    assert (run / "preview.png").stat().st_size > 10_000
+    assert not (run / "checkpoints").exists()
+    for text in ("train     view00, view11, view23", "bounds    0.5 to 9", "keypoints view00:", "depth_kl"):
+        assert text in shown
+
+
+def test_checkpoint_of_another_architecture(tmp_path):
+    folder = train(tiny(tmp_path / "run", steps=3))
+    save_config(tiny(folder, model=MipNerfConfig(width=32, depth=2, view_width=8, n_samples=8, max_degree=4)), folder / "config.json")
+    with pytest.raises(ValueError, match=r"model\.safetensors: weights of another architecture.*\(16, .*\(32, "):
+        Run.open(folder).trained_model(folder)
+
+
+def test_truncated_checkpoint(tmp_path):
+    folder = train(tiny(tmp_path / "run", steps=3))
+    path = checkpoints.latest(folder).path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"model\.safetensors: not a readable checkpoint"):
+        Run.open(folder).trained_model(folder)
+
+
+def test_out_must_be_free(tmp_path):
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(ValueError, match="already exists and is not empty"):
+        train(tiny(tmp_path))
+    assert (tmp_path / "x").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "magic"], "--recipe magic: unknown, choose one of mipnerf"),
+        (["--views", "0"], "--views must be at least 1, got 0"),
+        (["--views", "19"], "19"),
+        (["--scene", "nowhere"], "nowhere"),
+        (["--resume", "nowhere"], "nowhere: no config.json there"),
+        (["--steps=-1"], "must not be negative"),
+    ],
+)
+def test_bad_arguments_exit_2_with_one_line_and_leave_nothing(tmp_path, arguments, message):
+    environment = {**os.environ, "PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "reference_impl" / "train.py"), *arguments],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_preset_gives_defaults_and_options_change_single_values():
+    small, paper = parse(["--seed", "3"]), parse(["--preset", "paper", "--model.width", "64"])
+    assert (small.preset, small.seed, small.model.depth) == ("small", 3, 4)
+    assert (paper.model.width, paper.model.depth, paper.rays, paper.model.n_samples) == (64, 8, 4096, 128)
+
+
+def test_paper_steps_are_regnerfs():
+    """LLFF (378x504) and DTU (300x400) at 3, 6 and 9 views, as published."""
+    steps = [
+        resolve_steps(Config(preset="paper", views=n), w, h)
+        for w, h in ((504, 378), (400, 300))
+        for n in (3, 6, 9)
+    ]
+    assert steps == [69768, 139535, 209303, 43945, 87891, 131836]
+
+
+def test_config_round_trip(tmp_path):
+    config = tiny(tmp_path, recipe="regnerf")
+    save_config(config, tmp_path / "config.json")
+    assert load_config(tmp_path / "config.json") == config
+    (tmp_path / "bad.json").write_text('{"scene": 1}')
+    with pytest.raises(ValueError, match=r"bad\.json: not a configuration"):
+        load_config(tmp_path / "bad.json")
