@@ -121,7 +121,7 @@ class SparseModel:
         unseen = np.setdiff1d(self.view, np.flatnonzero(seen))
         if len(unseen):
             warnings.warn(
-                f"{self.source}: the model has {len(unseen)} more views than the {len(wanted)} given"
+                f"{self.source}: the model has {len(unseen)} views beside the {len(wanted)} given"
                 f" ({_few([self.names[i] for i in unseen])}); they helped to place its points,"
                 " which leaks unseen views: triangulate a model from the given views alone",
                 SupervisionWarning,
