@@ -31,9 +31,11 @@ def depth_std(
 ) -> Float[Tensor, "*k"]:
     """Estimate the standard deviation of triangulated depths, to first order.
 
-    std = depth · (σ / focal) · √(12 (T − 1) / (T (T + 1))) / sin(parallax), with the pixel noise
-    σ² = (ν · 2 · mean_error² + T · error²) / (ν + 2T − 3) of a track of T views; the angle between
-    two viewing rays, not the number of views, is what makes a depth good.
+        std = depth · (σ/focal) · √(12·(T − 1) / (T·(T + 1))) / sin(parallax)
+        σ² = (ν·π·mean_error² + T·error²) / (ν + 2T − 3),  ν = 4
+
+    σ is the pixel noise of a track of T views. The angle between the viewing rays, more than the
+    number of views or the reprojection error, is what makes a depth good.
 
     Args:
         depth: z-depth of each keypoint, > 0, any unit.
@@ -56,20 +58,19 @@ def depth_std(
         Finite for every parallax: a zero one gives the bound of half the depth. Float64 inside.
 
     Source:
-        Our own; DS-NeRF (Deng et al., CVPR 2022, eq. 6) takes the reprojection error itself as the
-        standard deviation, which is a number of pixels, not of world units. Derivation: noise σ in
-        the image moves the intersection of two rays by depth · σ / focal / sin(parallax) · √2 along
-        the ray, and a line fit through T evenly spaced views improves on their outermost pair by
-        √(6 (T − 1) / (T (T + 1))), which is 1 for two and for three views. A track has 2T residual
-        coordinates and 3 parameters, so the sum of its squared residuals is σ² (2T − 3) on average;
-        for the two-view tracks that few views mostly give, the mean error is σ / √2. ν = 4.
+        Our own, where DS-NeRF (Deng et al., CVPR 2022) takes the reprojection error, in pixels, for
+        the standard deviation. Noise σ in two images moves the intersection of their rays by
+        √2·depth·σ / (focal·sin(parallax)) along a ray; a fit through T evenly spaced views improves
+        on its outermost pair by √(6·(T − 1) / (T·(T + 1))), which is 1 for two and three views. A
+        track has 2T coordinates and 3 unknowns, so its squared residuals sum to σ²·(2T − 3) on
+        average. In the two-view tracks that few views mostly give, the mean error is σ/√π.
 
     Example:
         >>> import torch
         >>> two = torch.tensor([2, 2])
         >>> depth, error, parallax = torch.tensor([[1.0, 2.0], [0.5, 0.5], [0.1, 0.05]])
         >>> depth_std(depth, error, parallax, two, focal=100.0, mean_error=0.5)
-        tensor([0.1002, 0.4002])
+        tensor([0.1209, 0.4830])
     """
     require_floating("depth_std", depth=depth, error=error, parallax=parallax)
     require_same_shape(
@@ -92,7 +93,7 @@ def depth_std(
 
     views = track_length.double().clamp_min(2)
     residuals = 2 * views - 3
-    prior = PRIOR_RESIDUALS * 2 * mean_error**2
+    prior = PRIOR_RESIDUALS * math.pi * mean_error**2
     noise = ((prior + views * error.double().square()) / (PRIOR_RESIDUALS + residuals)).sqrt()
     spread = (12 * (views - 1) / (views * (views + 1))).sqrt()
     relative = noise.clamp_min(MIN_PIXEL_NOISE) / focal * spread / parallax.double().sin()

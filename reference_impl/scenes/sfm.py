@@ -87,7 +87,7 @@ def full_model_names(folder: Path) -> list[str]:
 
 
 def _find(folder: Path, candidates: tuple[str, ...]) -> Path | None:
-    """Find the first candidate that holds a model, were it a damaged one: the reader reports that."""
+    """Find the first candidate that holds a model, even a damaged one: the reader reports that."""
     for candidate in candidates:
         path = folder / candidate
         if any((path / f"images{ending}").is_file() for ending in (".bin", ".txt")):
@@ -115,7 +115,7 @@ def _into_scene(
         return _refuse(
             model,
             f"between the scene's cameras its points move by {transfer:.1f} pixels (of"
-            f" {cameras.width}): it is of another reconstruction, or its images are in another order",
+            f" {cameras.width}): it is another reconstruction, or its images are in another order",
         )
     empty = {i: k for i, k in keypoints.items() if i not in scaled}
     return dict(sorted({**scaled, **empty}.items()))

@@ -43,7 +43,7 @@ UNSUPPORTED = ("k3", "k4", "k5", "k6")
 
 @dataclass(frozen=True)
 class Frame:
-    """One photo of a ``transforms.json``: file, (3, 4) pose with OpenGL axes, numbers of the lens."""
+    """One photo of a ``transforms.json``: file, (3, 4) pose with OpenGL axes, lens."""
 
     name: str
     path: Path
