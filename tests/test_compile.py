@@ -36,7 +36,10 @@ STEPS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "median_depth": (median_depth, _ray()),
     "depth_kl": (lambda *x: depth_kl(*x, valid=VALID), (*_ray(), *_target())),
     "depth_kl, published": (lambda *x: depth_kl(*x, form="dsnerf"), (*_ray(), *_target())),
-    "depth_mse": (lambda d, D, s: depth_mse(d, D, std=s, valid=VALID), (_ray()[0][:, 0], *_target())),
+    "depth_mse": (
+        lambda d, D, s: depth_mse(d, D, std=s, valid=VALID),
+        (_ray()[0][:, 0], *_target()),
+    ),
     "depth_smoothness": (
         lambda d, m: depth_smoothness(d, d.sigmoid(), valid=m > 0.1),
         (torch.linspace(0, 1, 32).reshape(2, 4, 4) ** 2, torch.linspace(0, 1, 32).reshape(2, 4, 4)),

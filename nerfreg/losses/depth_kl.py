@@ -63,10 +63,11 @@ def depth_kl(
         std: standard deviation of ``depth``, > 0, in its unit. *Not* a variance, as in DS-NeRF's
             and nerfstudio's code.
         form: ``"kl"`` or ``"dsnerf"``.
-        eps: ε; ``None`` means 1e-6 for ``"kl"`` and, as published, 1e-5 for ``"dsnerf"``.
+        eps: ε; ``None`` means 1e-6 for ``"kl"`` and, as published, 1e-5 for ``"dsnerf"``; 1e-4 for
+            float16 weights, whose gradient cannot hold 1/ε.
         bound_last: count the last interval as no wider than the widest other one, for ``"dsnerf"``,
-            where an open interval otherwise multiplies its term by 1e10. ``"kl"`` needs no bound: q
-            is a mass.
+            where an open interval otherwise multiplies its term by 1e10 (a lone interval keeps its
+            width). ``"kl"`` needs no bound: q is a mass.
         valid: which rays count; the ``depth`` and ``std`` of others may be anything, NaN included.
         reduction: over valid rays.
 
@@ -79,21 +80,20 @@ def depth_kl(
 
     Raises:
         TypeError: an argument is not a floating-point tensor.
-        ValueError: ``starts`` or ``ends`` is shaped otherwise than ``weights``, or ``depth``,
-        ``std`` or ``valid``
-            is not one a ray (nothing is broadcast); no sample; ``eps`` ≤ 0; an option is unknown;
-            while values are checked, a valid ``std`` ≤ 0.
+        ValueError: ``starts`` or ``ends`` is shaped otherwise than ``weights``; ``depth``, ``std``
+            or ``valid`` is not one a ray (nothing is broadcast); no sample; ``eps`` ≤ 0; an option
+            is unknown; while values are checked, a valid ``std`` ≤ 0.
 
     Numerics: float32 or better. ε lies above float32's error in 1 − Σ weights (some 1e-7), which
-    would otherwise
-    decide the loss of an opaque ray, and below any mass that matters: it bounds the value by about
-        13.8 nats and
-    the gradient by (q + ε)/(p + ε) ≤ 10⁶, which meets a derivative of the weight with respect to
-    density that is as small. The sum is written as Σ q log(q/p) − q + p, equal since both sum to 1,
-    in which no cell is negative even when rounding makes them sum to a little else. Φ is evaluated
-    on the side of its smaller tail, so distant targets keep their relative precision. A target
-    outside the sampled range lies *elsewhere*: it asks the ray not to stop in its samples, so
-    extend near and far to cover the targets, or mask those that they do not.
+    would otherwise decide the loss of an opaque ray, and below any mass that matters. It bounds the
+    value by about 13.8 nats, and the gradient by (q + ε)/(p + ε) ≤ 10⁶; that meets a derivative of
+    the weight with respect to density which is as small as p. The sum is computed as
+    Σ q log(q/p) − q + p, the same since p and q both sum to 1, of which no summand is negative even
+    where rounding makes them sum to a little else. Φ is evaluated in its smaller tail, so distant
+    targets keep their relative precision.
+
+    A target outside the sampled range lies *elsewhere*: it asks the ray not to stop in its samples.
+    Extend near and far to cover the targets, or mask those that they do not cover.
 
     Source: Deng et al. 2022 (DS-NeRF), and their code. *Differs from upstream in:* a
     normalised target (theirs integrates to std·√2π), its entropy subtracted, integrated instead of
@@ -119,7 +119,9 @@ def depth_kl(
         raise ValueError(f"{name}: weights must be (R, S) with S >= 1, got {tuple(weights.shape)}")
     require_shape(name, "one a ray", weights.shape[:-1], depth=depth, std=std)
     require_mask(name, depth.shape, valid)
-    if eps is not None and not eps > 0:
+    if eps is None:
+        eps = 1e-4 if weights.dtype == torch.float16 else 1e-6 if form == "kl" else 1e-5
+    if not eps > 0:
         raise ValueError(f"{name}: eps must be > 0, got {eps}")
     weights, starts, ends, depth, std = at_least_float32(weights, starts, ends, depth, std)
     depth, std = fill_invalid(depth, valid, 0.0), fill_invalid(std, valid, 1.0)
@@ -127,14 +129,14 @@ def depth_kl(
 
     depth, std = depth[..., None], std[..., None].clamp_min(torch.finfo(std.dtype).tiny)
     if form == "kl":
-        values = _kl(weights, _normal_mass(starts, ends, depth, std), 1e-6 if eps is None else eps)
+        values = _kl(weights, _normal_mass(starts, ends, depth, std), eps)
     else:
         width = ends - starts
         if bound_last and width.shape[-1] > 1:
             widest = width[..., :-1].amax(-1, keepdim=True)
             width = torch.cat([width[..., :-1], width[..., -1:].minimum(widest)], dim=-1)
         kernel = torch.exp(-0.5 * ((starts - depth) / std).square())
-        values = -((weights + (1e-5 if eps is None else eps)).log() * kernel * width).sum(-1)
+        values = -((weights + eps).log() * kernel * width).sum(-1)
     return reduce(values, reduction, valid, function=name)
 
 

@@ -40,14 +40,13 @@ def depth_mse(
 
     Returns:
         One value a ray, or its reduction; ≥ 0, with 0 exactly where ``rendered`` equals ``depth``.
-        Plain, it is in
-        squared units: a scene 10 times larger has 100 times the loss.
+        Plain, it is in squared units: a scene 10 times larger has 100 times the loss.
 
     Raises:
         TypeError: an argument is not a floating-point tensor.
         ValueError: shapes differ (an (R, 1) is never broadcast); both ``std`` and ``relative``;
-        while values are
-            checked, a valid ``std`` ≤ 0, ``weight`` < 0 or, if ``relative``, ``depth`` ≤ 0.
+            while values are checked, a valid ``std`` ≤ 0, ``weight`` < 0 or, if ``relative``,
+            ``depth`` ≤ 0.
 
     Numerics: float32 or better. Divisors below float32's epsilon count as that epsilon.
 

@@ -41,7 +41,8 @@ def depth_smoothness(
         reduction: over patches that have a counted position.
 
     Returns:
-        One value a patch, or its reduction; ≥ 0, with 0 exactly on a patch of constant depth.
+        One value a patch, or its reduction; ≥ 0, with 0 on a patch of constant depth (its
+        bottom-right pixel takes part in no difference).
 
     Raises:
         TypeError: ``depth`` or ``opacity`` is not a floating-point tensor.
@@ -51,10 +52,10 @@ def depth_smoothness(
     Numerics: float32 or better. Pixels that are not valid may hold anything, NaN included: neither
     value nor gradient sees them. At equal depths ``"l1"`` has gradient 0.
 
-    Source: Niemeyer et al. 2022 (RegNeRF), geometry regularization. *Differs from upstream in:* nothing by
-    default (the paper writes sums, its code takes means). As released the code multiplied the whole
-    loss by a "mask weight" that the LLFF configurations left at 0, so trained without it; here
-    ``opacity=None`` is a weight of one.
+    Source: Niemeyer et al. 2022 (RegNeRF), geometry regularization. *Differs from upstream in:*
+    nothing by default (the paper writes sums, its code takes means). As released, the code
+    multiplied the whole loss by a "mask weight" that the LLFF configurations left at 0, so they
+    trained without it; here ``opacity=None`` is a weight of one.
 
     Example:
         >>> import torch

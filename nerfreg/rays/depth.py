@@ -12,9 +12,6 @@ from nerfreg.rays.intervals import OPEN_END, representative_t
 
 __all__ = ["expected_depth", "median_depth"]
 
-# float32's machine epsilon in every precision, as upstream: float64 is then the twin of float32.
-_EPS = torch.finfo(torch.float32).eps
-
 
 def expected_depth(
     weights: Float[Tensor, "*rays samples"],
@@ -46,8 +43,9 @@ def expected_depth(
         TypeError: an argument is not a floating-point tensor.
         ValueError: shapes differ, or there is no sample.
 
-    Numerics: float32 or better; ε = 1.2e-7, below which the clip takes over with gradient 0. An
-    open last interval (end ≥ 1e9) counts at its start, so the result stays within the scene.
+    Numerics: float32 or better; ε = 1.2e-7 (1e-3 for float16 weights, whose gradient cannot hold
+    1/ε), below which the clip takes over with gradient 0. An open last interval (end ≥ 1e9) counts
+    at its start, so the result stays within the scene.
 
     Source: Niemeyer et al. 2022 (RegNeRF), the depth of their smoothness term. *Differs from
     upstream in:* the open interval, which upstream does not know.
@@ -58,11 +56,12 @@ def expected_depth(
         >>> expected_depth(torch.tensor([[0.25, 0.25]]), starts, ends).item()  # (1.5 + 3) / 2
         2.25
     """
+    eps = _least_opacity(weights)
     weights, starts, ends = _dense("expected_depth", weights, starts, ends)
     total = (weights * representative_t(starts, ends)).sum(-1)
     if not normalize:
         return total
-    depth = total / weights.sum(-1).clamp_min(_EPS)
+    depth = total / weights.sum(-1).clamp_min(eps)
     return torch.minimum(torch.maximum(depth, starts[..., 0]), ends[..., -1])
 
 
@@ -92,8 +91,8 @@ def median_depth(
         TypeError: an argument is not a floating-point tensor.
         ValueError: shapes differ, there is no sample, or ``form`` is unknown.
 
-    Numerics: float32 or better. The gradient exists almost everywhere (the interval in which the
-    median lies is chosen without one), and is finite.
+    Numerics: float32 or better. The gradient holds the interval in which the median lies fixed, and
+    is bounded as that of :func:`expected_depth`; ``"released"`` has none.
 
     Source: mip-NeRF's and RegNeRF's ``distance_median`` (``form="released"``).
 
@@ -105,10 +104,12 @@ def median_depth(
     """
     if form not in ("uniform", "released"):
         raise ValueError(f'median_depth: form must be "uniform" or "released", got {form!r}')
+    eps = _least_opacity(weights)
     weights, starts, ends = _dense("median_depth", weights, starts, ends)
     if form == "uniform":
         left, right = starts, torch.where(ends < OPEN_END, ends, starts)
     else:
+        weights, eps = weights.detach(), torch.finfo(weights.dtype).tiny
         right = representative_t(starts, ends)
         left = torch.cat([right[..., :1], right[..., :-1]], dim=-1)
     stopped = weights.cumsum(-1)
@@ -116,9 +117,17 @@ def median_depth(
     crossing = (stopped < half).sum(-1, keepdim=True).clamp_max(weights.shape[-1] - 1)
     weight = weights.gather(-1, crossing)
     before = stopped.gather(-1, crossing) - weight
-    share = ((half - before) / weight.clamp_min(torch.finfo(weight.dtype).tiny)).clamp(0.0, 1.0)
+    share = ((half - before) / weight.clamp_min(eps)).clamp(0.0, 1.0)
     near, far = left.gather(-1, crossing), right.gather(-1, crossing)
     return (near + share * (far - near)).squeeze(-1)
+
+
+def _least_opacity(weights: Tensor) -> float:
+    """Choose what probabilities are divided by at least.
+
+    It is float32's machine epsilon in float64 too, as upstream: one is then the other's twin.
+    """
+    return 2.0**-10 if weights.dtype == torch.float16 else torch.finfo(torch.float32).eps
 
 
 def _dense(name: str, weights: Tensor, starts: Tensor, ends: Tensor) -> tuple[Tensor, ...]:

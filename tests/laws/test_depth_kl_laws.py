@@ -1,0 +1,171 @@
+"""Laws of the depth KL, and of the published sum where it shares them."""
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor
+
+from nerfreg.losses import depth_kl
+
+FORMS = pytest.mark.parametrize("form", ["kl", "dsnerf"])
+
+
+def numbers(low: float, high: float, n: int) -> st.SearchStrategy[list[float]]:
+    return st.lists(st.floats(low, high, width=32, allow_subnormal=False), min_size=n, max_size=n)
+
+
+@st.composite
+def rays(draw: st.DrawFn) -> tuple[Tensor, ...]:
+    """A few rays in float64: intervals with gaps, some without width; weights with sum ≤ 1."""
+    n_rays, n_samples = draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    cells = n_rays * n_samples
+    shape = n_rays, n_samples
+    steps = torch.tensor(draw(numbers(0.0, 2.0, 2 * cells)), dtype=torch.float64)
+    bounds = draw(st.floats(0.0, 2.0)) + steps.reshape(n_rays, 2 * n_samples).cumsum(-1)
+    weights = torch.tensor(draw(numbers(0.0, 1.0, cells)), dtype=torch.float64).reshape(shape)
+    weights = weights / weights.sum(-1, keepdim=True).clamp_min(1.0)
+    depth = torch.tensor(draw(numbers(-1.0, 20.0, n_rays)), dtype=torch.float64)
+    std = torch.tensor(draw(numbers(1 / 64, 5.0, n_rays)), dtype=torch.float64)
+    return weights, bounds[:, 0::2], bounds[:, 1::2], depth, std
+
+
+def close(a: Tensor, b: Tensor, atol: float = 1e-9) -> None:
+    torch.testing.assert_close(a, b, rtol=1e-8, atol=atol)
+
+
+@given(rays())
+def test_never_negative_and_bounded(inputs) -> None:
+    value = depth_kl(*inputs, reduction="none")
+    assert (value >= -1e-12).all()
+    assert (value <= 13.9).all()
+
+
+@given(rays())
+def test_zero_where_p_equals_q_and_only_there(inputs) -> None:
+    weights, starts, ends, depth, std = inputs
+    normal = torch.distributions.Normal(depth[:, None], std[:, None])
+    mass = normal.cdf(ends) - normal.cdf(starts)
+    assert (depth_kl(mass, starts, ends, depth, std).abs() < 1e-9).all()
+    off = (weights - mass).abs().amax(-1)
+    value = depth_kl(*inputs, reduction="none")
+    # Pinsker: at least half the squared total variation, of which ε takes little.
+    assert (value >= 0.5 * off.square() - 1e-4).all()
+
+
+@given(rays(), st.sampled_from([0.1, 10.0, 1000.0]))
+def test_kl_does_not_know_the_unit(inputs, factor) -> None:
+    weights, *lengths = inputs
+    scaled = depth_kl(weights, *(factor * x for x in lengths), reduction="none")
+    close(scaled, depth_kl(*inputs, reduction="none"))
+
+
+@given(rays(), st.sampled_from([0.1, 10.0, 1000.0]))
+def test_the_published_sum_grows_with_the_unit(inputs, factor) -> None:
+    weights, *lengths = inputs
+    options = {"form": "dsnerf", "reduction": "none"}
+    scaled = depth_kl(weights, *(factor * x for x in lengths), **options)
+    close(scaled, factor * depth_kl(*inputs, **options))
+
+
+@FORMS
+@given(rays(), st.floats(-5.0, 5.0))
+def test_shifting_a_ray_changes_nothing(form, inputs, shift) -> None:
+    weights, starts, ends, depth, std = inputs
+    options = {"form": form, "reduction": "none"}
+    moved = depth_kl(weights, starts + shift, ends + shift, depth + shift, std, **options)
+    # Rounding the shifted bounds moves a target of std 1/64 by some 1e-13 of its mass over ε.
+    close(moved, depth_kl(*inputs, **options), atol=1e-6)
+
+
+@given(rays())
+def test_a_mirrored_ray_is_the_same_ray(inputs) -> None:
+    weights, starts, ends, depth, std = inputs
+    mirrored = depth_kl(
+        weights.flip(-1), -ends.flip(-1), -starts.flip(-1), -depth, std, reduction="none"
+    )
+    close(mirrored, depth_kl(*inputs, reduction="none"))
+
+
+@FORMS
+@given(rays(), st.integers(0, 5))
+def test_intervals_without_width_and_weight_are_neutral(form, inputs, at) -> None:
+    weights, starts, ends, depth, std = inputs
+    at = min(at, weights.shape[-1] - (form == "dsnerf"))  # the last interval is the one to bound
+    edge = starts[:, at : at + 1] if at < weights.shape[-1] else ends[:, -1:]
+    padded = [
+        torch.cat([x[:, :at], new, x[:, at:]], dim=-1)
+        for x, new in [(weights, torch.zeros_like(edge)), (starts, edge), (ends, edge)]
+    ]
+    if form == "dsnerf" and weights.shape[-1] == 1:
+        return  # a lone interval keeps its width; beside another it is bounded by it
+    options = {"form": form, "reduction": "none"}
+    close(depth_kl(*padded, depth, std, **options), depth_kl(*inputs, **options))
+
+
+@given(rays())
+def test_finer_intervals_tell_more(inputs) -> None:
+    """Halving intervals, weights in proportion, cannot lower a divergence (log-sum inequality).
+
+    The weights hold a tenth of the target, so that ε, which each cell has anew, decides nowhere.
+    """
+    weights, starts, ends, depth, std = inputs
+    normal = torch.distributions.Normal(depth[:, None], std[:, None])
+    weights = 0.9 * weights + 0.1 * (normal.cdf(ends) - normal.cdf(starts))
+    middle = 0.5 * (starts + ends)
+    fine = [torch.stack(pair, dim=-1).flatten(1) for pair in [(starts, middle), (middle, ends)]]
+    halves = (0.5 * weights).repeat_interleave(2, dim=-1)
+    coarse = depth_kl(weights, starts, ends, depth, std, reduction="none")
+    assert (depth_kl(halves, *fine, depth, std, reduction="none") >= coarse - 1e-4).all()
+
+
+@FORMS
+@given(rays())
+def test_masks_of_ones_equal_none_and_empty_ones_give_zero(form, inputs) -> None:
+    weights, *rest = inputs
+    weights = weights.clone().requires_grad_()
+    ones = torch.ones(len(weights), dtype=torch.bool)
+    for reduction in ("mean", "sum", "none"):
+        options = {"form": form, "reduction": reduction}
+        close(depth_kl(weights, *rest, valid=ones, **options), depth_kl(weights, *rest, **options))
+    loss = depth_kl(weights, *rest, form=form, valid=~ones)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not weights.grad.any()
+
+
+@FORMS
+@given(rays(), st.randoms(use_true_random=False))
+def test_rays_are_independent(form, inputs, random) -> None:
+    options = {"form": form, "reduction": "none"}
+    together = depth_kl(*inputs, **options)
+    order = list(range(len(together)))
+    random.shuffle(order)
+    close(depth_kl(*(x[order] for x in inputs), **options), together[order])
+    for i, value in enumerate(together):
+        close(depth_kl(*(x[i] for x in inputs), **options), value)
+    close(depth_kl(*inputs, form=form), together.mean())
+
+
+@FORMS
+@given(rays())
+def test_gradients_are_finite_everywhere(form, inputs) -> None:
+    weights, *rest = inputs
+    weights = weights.float().requires_grad_()
+    depth_kl(weights, *(x.float() for x in rest), form=form).backward()
+    assert weights.grad.isfinite().all()
+
+
+@given(rays())
+def test_descent_from_any_ray_finds_the_target(inputs) -> None:
+    """Moving the weights towards q lowers the divergence: it is convex with its minimum there."""
+    weights, starts, ends, depth, std = inputs
+    normal = torch.distributions.Normal(depth[:, None], std[:, None])
+    mass = normal.cdf(ends) - normal.cdf(starts)
+    values = torch.stack(
+        [
+            depth_kl((1 - a) * weights + a * mass, starts, ends, depth, std, reduction="none")
+            for a in (0.0, 0.5, 1.0)
+        ]
+    )
+    assert (values[1:] <= values[:-1] + 1e-9).all()

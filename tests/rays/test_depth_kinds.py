@@ -1,0 +1,46 @@
+"""z-depth and distance: what they are, and that one leads back to the other."""
+
+import math
+
+import pytest
+import torch
+
+from nerfreg.rays import distance_to_z_depth, z_depth_to_distance
+
+
+def test_the_corner_of_a_right_angled_view_is_root_three_away() -> None:
+    corner = torch.tensor([1.0, -1.0, 1.0])
+    assert z_depth_to_distance(torch.tensor(2.0), corner).item() == pytest.approx(2 * math.sqrt(3))
+    assert distance_to_z_depth(torch.tensor(2 * math.sqrt(3)), corner).item() == pytest.approx(2.0)
+
+
+def test_distance_is_what_a_ruler_measures_in_any_frame() -> None:
+    directions = torch.cat([torch.randn(5, 4, 2), torch.ones(5, 4, 1)], dim=-1).double()
+    rotation, _ = torch.linalg.qr(torch.randn(3, 3).double())
+    z = 1.0 + torch.rand(5, 4).double()
+    origin = torch.randn(3).double()
+    points = origin + z[..., None] * directions @ rotation.T
+    distance = z_depth_to_distance(z, directions @ rotation.T)
+    torch.testing.assert_close(distance, (points - origin).norm(dim=-1))
+    torch.testing.assert_close(distance_to_z_depth(distance, directions), z)
+
+
+@pytest.mark.parametrize("function", [z_depth_to_distance, distance_to_z_depth])
+def test_gradcheck(function) -> None:
+    depth = torch.rand(3, dtype=torch.float64, requires_grad=True)
+    directions = (torch.rand(3, 3, dtype=torch.float64) + 0.5).requires_grad_()
+    assert torch.autograd.gradcheck(function, (depth, directions))
+
+
+@pytest.mark.usefixtures("unhooked")
+@pytest.mark.parametrize(
+    ("function", "name"), [(z_depth_to_distance, "z_depth"), (distance_to_z_depth, "distance")]
+)
+def test_says_what_is_wrong(function, name) -> None:
+    message = rf"directions must have shape \(4, 3\), one for each {name}, got \(3,\)"
+    with pytest.raises(ValueError, match=f"^{function.__name__}: {message}"):
+        function(torch.ones(4), torch.ones(3))
+    with pytest.raises(ValueError, match=r"must have shape \(4, 1, 3\)"):
+        function(torch.ones(4, 1), torch.ones(4, 3))
+    with pytest.raises(TypeError, match=f"{name} must be floating point"):
+        function(torch.ones(4).int(), torch.ones(4, 3))
