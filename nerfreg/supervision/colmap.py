@@ -119,6 +119,8 @@ def _arrays(source: str, reconstruction: Any) -> SparseModel:
         observed = _table([point2d.xy for point2d in seen], -1, 2)
         ids = np.array([point2d.point3D_id for point2d in seen], dtype=np.int64)
         row = np.searchsorted(point_ids, ids)
+        if len(ids) and (len(point_ids) == 0 or (point_ids.take(row, mode="clip") != ids).any()):
+            raise ValueError(f"image {image.name} observes a point that does not exist")
         pose, matrix = world_to_camera[i], intrinsics[i]
         in_camera = points[row] @ pose[:, :3].T + pose[:, 3]
         rays = _table(camera.cam_from_img(observed), -1, 2)
@@ -126,6 +128,9 @@ def _arrays(source: str, reconstruction: Any) -> SparseModel:
         rows.append(row)
         pixels.append(rays @ matrix[:2, :2].T + matrix[:2, 2])
         errors.append(np.linalg.norm(_project(camera.img_from_cam, in_camera) - observed, axis=-1))
+    tracked = sum(reconstruction.points3D[i].track.length() for i in ids_in_order)
+    if len(posed) == len(reconstruction.images) and tracked != sum(map(len, rows)):
+        raise ValueError(f"{sum(map(len, rows))} observations, but tracks of {tracked}")
     return SparseModel(
         source=source,
         names=[str(image.name) for image in posed],

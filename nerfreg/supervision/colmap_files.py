@@ -122,6 +122,7 @@ def _check_text(path: Path) -> None:
         heads, tails = rows[::2], rows[1::2]
         whole = len(heads) == len(tails) and all(len(head) >= 10 for head in heads)
         whole = whole and all(len(tail) % 3 == 0 for tail in tails)
+        whole = whole and all(_is_id(word) for tail in tails for word in tail[2::3])
         found = len(heads)
     else:
         rows = [row for row in rows if row]
@@ -136,6 +137,10 @@ def _check_text(path: Path) -> None:
         raise ValueError(
             f"{path}: truncated: it announces {announced.strip()} entries and has {found}"
         )
+
+
+def _is_id(word: str) -> bool:
+    return word.removeprefix("-").isdigit()
 
 
 def check_model_files(folder: Path) -> None:
