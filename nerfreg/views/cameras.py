@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nerfreg.checks import check_values
+from nerfreg.checks import check_values, require_floating, value_checks
 from nerfreg.views.axes import colmap_to_opencv, opengl_to_opencv
 from nerfreg.views.matrices import require_intrinsics, require_poses
 from nerfreg.views.ndc import ndc_rays, ndc_scale
@@ -79,6 +79,7 @@ class Cameras:
                 1e-3; a focal length is not positive.
         """
         c2w = _without_last_row("Cameras.from_opencv", c2w)
+        require_floating("Cameras.from_opencv", intrinsics=intrinsics)
         if intrinsics.ndim == 2:
             intrinsics = intrinsics.expand(len(c2w), *intrinsics.shape)
         # Scenes come through this door once, so its value checks may wait for the device.
@@ -120,6 +121,7 @@ class Cameras:
             width: of the images, in pixels.
             height: of the images, in pixels.
         """
+        require_floating("Cameras.from_colmap", qvec=qvec, tvec=tvec)
         for name, value, size in (("qvec", qvec, 4), ("tvec", tvec, 3)):
             if value.ndim != 2 or value.shape[1] != size:
                 got = tuple(value.shape)
@@ -197,11 +199,17 @@ class Cameras:
             near: distance of the near plane; the world's cameras look along −z.
             scale: of the NDC space, see :func:`~nerfreg.views.ndc_scale`; by default that of camera
                 0. Cameras with different focal lengths need one ``scale`` for all, also for subsets
-                of them.
+                of them; with value checks on, leaving it out is then a ``ValueError``.
         """
         c2w, intrinsics = self._pick("Cameras.ndc_rays", index)
         if scale is None:
-            scale = ndc_scale(self.intrinsics[0], self.width, self.height)
+            scales = ndc_scale(self.intrinsics, self.width, self.height)
+            scale = scales[0]
+            if value_checks() and not torch.allclose(scales, scale, rtol=1e-4):
+                raise ValueError(
+                    "Cameras.ndc_rays: the cameras have different focal lengths, so scale must be"
+                    " given: one for all rays that meet in a field"
+                )
         return ndc_rays(c2w, intrinsics, xy, (self.width, self.height), scale, near)
 
     def image_rays(self, index: int) -> Rays:
@@ -234,6 +242,7 @@ class Cameras:
 
 
 def _without_last_row(function: str, c2w: Tensor) -> Tensor:
+    require_floating(function, c2w=c2w)
     if c2w.ndim != 3 or tuple(c2w.shape[1:]) not in ((3, 4), (4, 4)):
         got = tuple(c2w.shape)
         raise ValueError(f"{function}: c2w must be (n, 3, 4) or (n, 4, 4), got {got}")

@@ -56,10 +56,9 @@ def to_ndc(
     Source:
         Mildenhall et al., NeRF, ECCV 2020, appendix C, for a near plane at any distance.
     """
-    dz = away_from_zero(directions[..., 2:])
-    at_near = origins + (-near - origins[..., 2:]) / dz * directions
-    start = scale * at_near[..., :2] / near
-    end = -scale * directions[..., :2] / dz
+    slope = _slope(directions)
+    start = scale * (origins[..., :2] - (near + origins[..., 2:]) * slope) / near
+    end = -scale * slope
     one = torch.ones_like(start[..., :1])
     return torch.cat([start, -one], -1), torch.cat([end - start, 2 * one], -1)
 
@@ -102,19 +101,20 @@ def ndc_rays(
     right = c2w[..., 0] / fx[..., None]
     down = (c2w[..., 1] - skew[..., None] * right) / fy[..., None]
 
-    def neighbour_distance(step: Tensor, coordinate: Tensor, count: int) -> Tensor:
-        if count > 2:
-            last = (coordinate >= count - 1).to(step.dtype)[..., None]
-            here, _ = to_ndc(world.origins, world.directions - 2 * last * step, scale, near)
-            there, _ = to_ndc(world.origins, world.directions + (1 - 2 * last) * step, scale, near)
-        else:
-            here = origins
-            there, _ = to_ndc(world.origins, world.directions + step, scale, near)
-        return length(there - here, keepdim=True)
+    # On the near plane two rays of one camera are apart by ‖s ⊙ (Δ of d_xy/d_z)‖·|near + o_z|/near.
+    magnification = scale * (near + world.origins[..., 2:]) / near
 
-    dx = neighbour_distance(right, xy[..., 0], width)
-    dy = neighbour_distance(down, xy[..., 1], height)
-    return Rays(origins, directions, world.viewdirs, (dx + dy) / 2 * PIXEL_RADIUS)
+    def gap(step: Tensor, at: Tensor, count: int) -> Tensor:
+        back = 2 * (at >= count - 1).to(step.dtype)[..., None] if count > 2 else 0.0
+        pair = world.directions - back * step
+        return length(magnification * (_slope(pair + step) - _slope(pair)), keepdim=True)
+
+    radii = (gap(right, xy[..., 0], width) + gap(down, xy[..., 1], height)) / 2 * PIXEL_RADIUS
+    return Rays(origins, directions, world.viewdirs, radii)
+
+
+def _slope(directions: Tensor) -> Tensor:
+    return directions[..., :2] / away_from_zero(directions[..., 2:])
 
 
 def depth_to_ndc(

@@ -51,7 +51,8 @@ def view_matrix(
     shape = (axis + up + position).shape
     c2, up = unit(axis).expand(shape), up.expand(shape)
     side = torch.cross(up, c2, dim=-1)
-    stand_in = torch.nn.functional.one_hot(c2.abs().argmin(-1), 3).to(c2.dtype)
+    across = c2.abs().argmin(-1, keepdim=True)
+    stand_in = (torch.arange(3, device=c2.device) == across).to(c2.dtype)
     parallel = length(side, keepdim=True) <= 1e-6 * length(up, keepdim=True)
     c0 = unit(torch.where(parallel, torch.cross(stand_in, c2, dim=-1), side))
     return torch.stack([c0, torch.cross(c2, c0, dim=-1), c2, position.expand(shape)], -1)
@@ -129,7 +130,7 @@ def focus_point(poses: Float[Tensor, "n 3 4"]) -> Float[Tensor, "3"]:
     axes, positions = exact[..., 2:3], exact[..., 3:]
     across = torch.eye(3, dtype=exact.dtype, device=exact.device) - axes @ axes.mT
     normal = (across.mT @ across).mean(0)
-    if float(normal.det()) < PARALLEL_BELOW:
+    if float(normal.detach().det()) < PARALLEL_BELOW:
         raise ValueError(
             f"focus_point: the optical axes of the {len(poses)} poses are parallel: no point is"
             " nearest to all of them"

@@ -175,7 +175,7 @@ def test_around_focus_statistics(case: int) -> None:
     distribution = AroundFocusPoses.from_cameras(g["dtu_poses"])
     poses = distribution.sample(20_000, torch.Generator().manual_seed(7))
     local = (poses[..., 3] - distribution.pose[:, 3]) @ distribution.pose[:, :3]
-    # 20 000 draws on either side: a mean is off by 0.58 r/141 on each, an extreme by about r/10 000.
+    # 20 000 draws on either side: each mean is off by about 0.58 r/141, an extreme by r/10 000.
     r = distribution.radii
     for actual, name, spread in [
         (local.amin(0), "dtu_stat_local_min", 1e-3),
