@@ -21,7 +21,7 @@ FULL_MODELS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
 # A point of one view, carried into another by the scene's cameras, lands within this share of the
 # image's width of where it was seen; a swapped image, a wrong scale or another reconstruction is
 # tens of times further off.
-MAX_TRANSFER = 0.02
+MAX_TRANSFER = 0.01
 
 
 def training_keypoints(

@@ -1,0 +1,69 @@
+import pytest
+
+from reference_impl.scenes import splits
+from tests.golden import golden
+
+SCENES = ("fern", "flower", "fortress", "horns", "leaves", "orchids", "room", "trex")
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("n_views", [3, 6, 9])
+def test_llff_equals_regnerf(scene: str, n_views: int):
+    upstream = golden("splits", 0)
+    n_images = int(upstream[f"{scene}_n_images"])
+    train, test = splits.evenly_spaced(n_images, n_views)
+    assert test == upstream[f"{scene}_test"].tolist()
+    assert train == upstream[f"{scene}_train{n_views}"].tolist()
+
+
+@pytest.mark.parametrize("n_views", [3, 6, 9])
+def test_dtu_equals_regnerf(n_views: int):
+    upstream = golden("splits", 0)
+    train, test = splits.dtu(n_views)
+    assert train == upstream[f"dtu_train{n_views}"].tolist()
+    assert test == upstream["dtu_test"].tolist()
+    assert list(splits.DTU_EXCLUDED) == upstream["dtu_excluded"].tolist()
+    assert list(splits.DTU_SCANS) == upstream["dtu_scans"].tolist()
+
+
+@pytest.mark.parametrize("n_images", [2, 9, 20, 50])
+@pytest.mark.parametrize("every", [2, 4, 8])
+def test_train_and_test_never_meet(n_images: int, every: int):
+    for offset in range(every):
+        rest = sum(i % every != offset for i in range(n_images))
+        for n_views in range(1, rest + 1):
+            train, test = splits.evenly_spaced(n_images, n_views, every=every, offset=offset)
+            assert len(set(train)) == n_views
+            assert train == sorted(train)
+            assert not set(train) & set(test)
+            assert set(train) | set(test) <= set(range(n_images))
+
+
+def test_too_many_or_no_views():
+    with pytest.raises(
+        ValueError, match="18 training views asked for, but only 17 images may train"
+    ):
+        splits.evenly_spaced(20, 18)
+    with pytest.raises(ValueError, match="at least one training view is needed, got 0"):
+        splits.evenly_spaced(20, 0)
+    for n_views in (0, 10):
+        with pytest.raises(ValueError, match=f"1 to 9 training views, not {n_views}"):
+            splits.dtu(n_views)
+
+
+def test_blender_takes_the_published_eight():
+    train, test, rule = splits.blender(list(range(100)), list(range(200)), 8)
+    assert train == [2, 16, 26, 55, 73, 76, 86, 93]
+    assert test == list(range(0, 200, 8))
+    assert "DietNeRF" in rule
+
+
+def test_blender_spreads_other_numbers_and_other_frames():
+    train, _, rule = splits.blender(list(range(100)), [0], 4)
+    assert train == [0, 33, 66, 99]
+    assert rule.startswith("4 evenly spaced of 100 training frames")
+    train, _, rule = splits.blender([3, 1, 7, 9, 11, 13, 15, 17, 21], [8], 8)
+    assert train == [1, 3, 7, 9, 13, 15, 17, 21]
+    assert "evenly spaced" in rule
+    with pytest.raises(ValueError, match="4 training views asked for, but only 3"):
+        splits.blender([1, 2, 3], [8], 4)
