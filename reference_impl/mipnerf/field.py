@@ -1,5 +1,7 @@
 """The scene as a function: from an encoded place and direction to density and colour."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,24 +58,27 @@ class Field(nn.Module):
             Raw colour (R, S, 3) and raw density (R, S), before any activation.
         """
         position = position.flatten(0, 1)
+        device = position.device.type
+        if torch.is_autocast_enabled(device):
+            position = position.to(torch.get_autocast_dtype(device))  # once, for both its uses
         hidden = position
-        for i, layer in enumerate(self.trunk):
+        for i, layer in enumerate(cast(list[nn.Linear], self.trunk)):
             if i == self.rejoin:
                 # Two products instead of a concatenation: nothing is copied, and no gradient is
                 # computed for the encoding, which needs none.
-                hidden_part, position_part = layer.weight.split(
+                hidden_weight, position_weight = layer.weight.split(
                     (self.width, position.shape[-1]), -1
                 )
-                hidden = F.linear(hidden, hidden_part, layer.bias) + F.linear(
-                    position, position_part
-                )
+                hidden = F.linear(hidden, hidden_weight, layer.bias)
+                hidden = hidden.add_(F.linear(position, position_weight))
             else:
                 hidden = layer(hidden)
             hidden = F.relu_(hidden)
         density = self.density(hidden).view(len(view), -1)
         weight, per_ray = self._view_layer(view)
         hidden = F.linear(hidden, weight).view(len(view), -1, weight.shape[0])
-        hidden = F.relu_(hidden + per_ray[:, None])
+        # In the products' precision: a float32 summand would make a float32 copy of it all.
+        hidden = F.relu_(hidden.add_(per_ray[:, None].to(hidden.dtype)))
         return self.rgb(hidden), density
 
     def _view_layer(self, view: Tensor) -> tuple[Tensor, Tensor]:

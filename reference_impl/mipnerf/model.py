@@ -192,10 +192,10 @@ class MipNerf(nn.Module):
 
 
 def _column(bound: float | Tensor, rays: Rays) -> Tensor:
-    """Bring a bound of any allowed form to (R, 1) or (1, 1), in the rays' precision."""
-    return torch.as_tensor(bound, dtype=rays.origins.dtype, device=rays.origins.device).reshape(
-        -1, 1
-    )
+    """Bring a bound of any allowed form to (R, 1) or (1, 1), like the rays."""
+    if isinstance(bound, Tensor):
+        return bound.to(rays.origins).reshape(-1, 1)
+    return rays.origins.new_full((1, 1), bound)  # filled on the device: nothing is copied to it
 
 
 @torch.no_grad()
