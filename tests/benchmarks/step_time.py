@@ -84,7 +84,7 @@ def make_step(config: MipNerfConfig, rays: Rays, loss: Loss, bf16: bool) -> Call
 
 
 def make_loss_alone(level: Rendering, loss: Loss) -> Callable[[], None]:
-    """Give a function that evaluates a loss on both levels, forward and backward, as a step does."""
+    """Give a function that evaluates a loss on both levels, forward and backward."""
 
     def alone() -> None:
         for _ in range(2):
@@ -128,7 +128,7 @@ def make_level(n: int, samples: int) -> Rendering:
 
 def import_seconds(repeats: int) -> float:
     """Measure what ``import nerfreg`` costs a process that already has torch."""
-    code = "import torch, time; t = time.perf_counter(); import nerfreg; print(time.perf_counter() - t)"
+    code = "from time import time; import torch; t = time(); import nerfreg; print(time() - t)"
     command = [sys.executable, "-c", code]
     root = Path(__file__).parents[2]
     runs = [
@@ -157,22 +157,21 @@ def main() -> None:
     rays = Rays(0.1 * torch.randn(n_rays, 3), directions, viewdirs, torch.full((n_rays, 1), 1e-3))
     losses, level = make_losses(n_rays), make_level(n_rays, config.n_samples)
 
-    kinds = {
-        "step, float32": make_step(config, rays, losses["color"], bf16=False),
-        "step, float32, with depth_kl": make_step(
-            config, rays, losses["with depth_kl"], bf16=False
-        ),
-        "step, float32, with depth_smoothness": make_step(
-            config, rays, losses["with depth_smoothness"], bf16=False
-        ),
-        "step, bfloat16 autocast": make_step(config, rays, losses["color"], bf16=True),
+    def step(loss: str, bf16: bool = False) -> Callable[[], None]:
+        return make_step(config, rays, losses[loss], bf16)
+
+    kinds = {"step, float32": step("color")}
+    kinds["step, float32"]()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    kinds |= {
+        "step, float32, with depth_kl": step("with depth_kl"),
+        "step, float32, with depth_smoothness": step("with depth_smoothness"),
+        "step, bfloat16 autocast": step("color", bf16=True),
         "matrix products alone, float32": make_products(config, n_rays, torch.float32),
         "matrix products alone, bfloat16": make_products(config, n_rays, torch.bfloat16),
         "depth_kl alone": make_loss_alone(level, losses["depth_kl alone"]),
         "depth_smoothness alone": make_loss_alone(level, losses["depth_smoothness alone"]),
     }
-    kinds["step, float32"]()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     wall: dict[str, list[float]] = {name: [] for name in kinds}
     busy: dict[str, list[float]] = {name: [] for name in kinds}
     for i in range(args.repeats + 1):
