@@ -65,11 +65,15 @@ class Objective:
         self.terms: dict[str, tuple[Callable[..., Tensor], float | Schedule]] = {}
         for name, term in terms.items():
             if not (isinstance(term, tuple) and len(term) == 2):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"Objective: term {name!r} must be a pair (loss, weight), got {term!r}")
+                raise TypeError(
+                    f"Objective: term {name!r} must be a pair (loss, weight), got {term!r}"
+                )
             loss, weight = term
             if not callable(loss):
-                raise TypeError(f"Objective: the loss of term {name!r} must be callable, got {loss!r}")
-            if not (callable(weight) or isinstance(weight, int | float)):
+                raise TypeError(
+                    f"Objective: the loss of term {name!r} must be callable, got {loss!r}"
+                )
+            if not callable(weight) and not isinstance(weight, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(
                     f"Objective: the weight of term {name!r} must be a number or a function of the step,"
                     f" got {weight!r}"

@@ -58,7 +58,9 @@ class BatchSampler:
         area = recipe.patch_size**2
         self.n_patches = round(recipe.unseen_share * n_rays / area) if recipe.patch_terms else 0
         if points:
-            self.point_index = torch.cat([torch.full((len(k.depth),), v) for v, k in points]).to(device)
+            self.point_index = torch.cat([torch.full((len(k.depth),), v) for v, k in points]).to(
+                device
+            )
             self.point_xy = torch.cat([k.xy for _, k in points]).float().to(device)
             self.point_depth = torch.cat([k.depth for _, k in points]).float().to(device)
             self.point_std = torch.cat([k.std for _, k in points]).float().to(device)

@@ -31,7 +31,11 @@ class Checkpoint:
 
 
 def save(
-    run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    run: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
 ) -> Checkpoint:
     """Write a checkpoint under a temporary name, rename it, then drop all but the newest two."""
     folder = run / "checkpoints"
@@ -39,7 +43,11 @@ def save(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     metadata = {"format": FORMAT, "fingerprint": fingerprint(model)}
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial / "model.safetensors", metadata)
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()},
+        partial / "model.safetensors",
+        metadata,
+    )
     state = optimizer.state_dict()
     tensors: dict[str, Tensor] = {"generator": generator.get_state().cpu()}
     for index, entries in state["state"].items():
@@ -87,13 +95,20 @@ def load_model(checkpoint: Checkpoint, model: nn.Module) -> None:
     if metadata.get("fingerprint") != fingerprint(model):
         given = {name: tuple(value.shape) for name, value in tensors.items()}
         own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-        differ = [f"{n}: {given.get(n)} in the file, {own.get(n)} here" for n in own | given if given.get(n) != own.get(n)]
+        differ = [
+            f"{n}: {given.get(n)} in the file, {own.get(n)} here"
+            for n in own | given
+            if given.get(n) != own.get(n)
+        ]
         raise ValueError(f"{path}: weights of another architecture ({'; '.join(differ[:3])}, …)")
     model.load_state_dict(tensors)
 
 
 def load_training(
-    checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
 ) -> int:
     """Restore model, optimiser and random state; returns the step to go on with."""
     load_model(checkpoint, model)

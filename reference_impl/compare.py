@@ -1,6 +1,6 @@
 """Put runs side by side: a table of their metrics, and one picture of the same test view from each.
 
-    python reference_impl/compare.py RUN RUN … [--out comparison.png] [--view NAME]
+python reference_impl/compare.py RUN RUN … [--out comparison.png] [--view NAME]
 """
 
 import json
@@ -76,15 +76,23 @@ def compare(runs: list[Path], /, out: Path | None = None, view: str | None = Non
         return
     scenes = {result["scene"] for result in results}
     if len(scenes) > 1:
-        raise ValueError(f"--out: a picture shows one scene, got runs of {', '.join(sorted(scenes))}")
+        raise ValueError(
+            f"--out: a picture shows one scene, got runs of {', '.join(sorted(scenes))}"
+        )
     names = list(results[0]["images"])
     chosen = view or names[len(names) // 2]
     if chosen not in names:
         raise ValueError(f"--view {chosen}: not a test view, choose one of {', '.join(names)}")
     stem = Path(chosen).stem
-    kinds = [k for k in ("rgb", "depth", "depth_error") if (runs[0] / "test" / f"{stem}_{k}.png").is_file()]
+    kinds = [
+        k
+        for k in ("rgb", "depth", "depth_error")
+        if (runs[0] / "test" / f"{stem}_{k}.png").is_file()
+    ]
     truth = iio.imread(runs[0] / "test" / f"{stem}_truth.png")
-    columns = [(f"{r['recipe']}, seed {r['seed']}", run) for r, run in zip(results, runs, strict=True)]
+    columns = [
+        (f"{r['recipe']}, seed {r['seed']}", run) for r, run in zip(results, runs, strict=True)
+    ]
     rows = [
         [truth if kind == "rgb" else truth * 0 + 255]
         + [iio.imread(run / "test" / f"{stem}_{kind}.png") for _, run in columns]

@@ -95,7 +95,7 @@ def small(**overrides: Any) -> Config:
     values: dict[str, Any] = {
         "preset": "small",
         "rays": 384,
-        "model": MipNerfConfig(width=64, depth=4, view_width=32, n_samples=32, max_degree=10),
+        "model": MipNerfConfig(width=64, depth=4, view_width=64, n_samples=32, max_degree=10),
         # A small network in few steps wants a higher rate than RegNeRF's, and one that stays higher.
         "optimizer": OptimizerConfig(lr_start=5e-3, lr_end=5e-4, warmup_steps=100),
     }
@@ -116,7 +116,7 @@ def resolve_steps(config: Config, width: int, height: int) -> int:
     return round(500 * config.views * height * width / 4096) if config.preset == "paper" else 2000
 
 
-def resolve_precision(config: Config) -> str:
+def resolve_precision(config: Config) -> Literal["32-true", "bf16-mixed"]:
     """Precision: as asked, or bfloat16 where the hardware has instructions for it."""
     if config.precision != "auto":
         return config.precision
@@ -152,4 +152,6 @@ def load_config(path: Path) -> Config:
         values["log"] = LogConfig(**values["log"])
         return Config(**values)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a configuration of this version of nerfreg: {error}") from error
+        raise ValueError(
+            f"{path}: not a configuration of this version of nerfreg: {error}"
+        ) from error

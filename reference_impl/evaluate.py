@@ -1,6 +1,6 @@
 """Recompute a run's metrics and pictures from its last checkpoint.
 
-    python reference_impl/evaluate.py RUN
+python reference_impl/evaluate.py RUN
 """
 
 import json
@@ -18,7 +18,6 @@ import torch
 import tyro
 from torch import Tensor
 
-from nerfreg.rays import edges_to_intervals, median_depth
 from reference_impl import metrics, report
 from reference_impl.mipnerf import MipNerf, Rendering, render_image
 from reference_impl.ray_space import RaySpace
@@ -72,7 +71,13 @@ def test_psnr(model: MipNerf, scene: Scene, space: RaySpace) -> float:
 
 
 def evaluate_run(
-    folder: Path, model: MipNerf, run: Run, space: RaySpace, *, step: int, seconds: float | None = None
+    folder: Path,
+    model: MipNerf,
+    run: Run,
+    space: RaySpace,
+    *,
+    step: int,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Render the test views, measure them, and write metrics.json, pictures, sheet and flight.
 
@@ -94,7 +99,10 @@ def evaluate_run(
     for view in scene.test:
         picture = pictures[view] = render_view(model, scene, space, view)
         truth = scene.images[view].float() / 255
-        values = {"psnr": metrics.psnr(picture.rgb, truth), "ssim": metrics.ssim(picture.rgb, truth)}
+        values = {
+            "psnr": metrics.psnr(picture.rgb, truth),
+            "ssim": metrics.ssim(picture.rgb, truth),
+        }
         if scene.depth is not None:
             values["depth_mae"] = metrics.depth_mae(picture.depth, scene.depth[view])
         if view in scene.points and len(scene.points[view].depth):
@@ -103,7 +111,8 @@ def evaluate_run(
             values["points"] = float(len(errors[-1]))
         images[scene.names[view]] = values
     mean = {
-        key: sum(v[key] for v in images.values() if key in v) / sum(key in v for v in images.values())
+        key: sum(v[key] for v in images.values() if key in v)
+        / sum(key in v for v in images.values())
         for key in ("psnr", "ssim", "depth_mae")
         if any(key in v for v in images.values())
     }

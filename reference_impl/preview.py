@@ -38,7 +38,9 @@ def draw_preview(scene: Scene, patches: UnseenPatchSampler | None, path: Path, s
             return x @ right, x @ vertical
 
         if points:
-            xyz = torch.cat([r.origins + k.depth.float()[:, None] * r.directions for r, k in points])
+            xyz = torch.cat(
+                [r.origins + k.depth.float()[:, None] * r.directions for r, k in points]
+            )
             relative = torch.cat([k.std / k.depth for _, k in points])
             shown = axis.scatter(
                 *flat(xyz), c=relative, s=4, cmap="viridis", label="keypoints", vmax=0.05, vmin=0
@@ -46,23 +48,40 @@ def draw_preview(scene: Scene, patches: UnseenPatchSampler | None, path: Path, s
             if axis is axes[1]:
                 figure.colorbar(shown, ax=axis, label="keypoint std / depth")
         if patches is not None:
-            drawn = patches.sample(N_PATCHES, generator=torch.Generator(patches_device(patches)).manual_seed(seed))
+            drawn = patches.sample(
+                N_PATCHES, generator=torch.Generator(patches_device(patches)).manual_seed(seed)
+            )
             poses = drawn.c2w.cpu()
             depth = _middle_depth(scene)
             corners = drawn.xy[:, [0, 0, -1, -1], [0, -1, -1, 0]].cpu()
             k = scene.cameras.intrinsics[0].to(corners)
-            camera = torch.cat([(corners - k[:2, 2]) / k[[0, 1], [0, 1]], torch.ones_like(corners[..., :1])], -1)
-            world = poses[:, None, :, 3] + depth * torch.einsum("nij,nkj->nki", poses[:, :, :3], camera)
+            camera = torch.cat(
+                [(corners - k[:2, 2]) / k[[0, 1], [0, 1]], torch.ones_like(corners[..., :1])], -1
+            )
+            world = poses[:, None, :, 3] + depth * torch.einsum(
+                "nij,nkj->nki", poses[:, :, :3], camera
+            )
             for pose, patch in zip(poses, world, strict=True):
                 outline = torch.cat([patch, patch[:1]])
                 axis.plot(*flat(outline), color="tab:orange", linewidth=0.8)
                 axis.plot(
-                    *flat(torch.stack([pose[:, 3], patch.mean(0)])), color="tab:orange", linewidth=0.3, alpha=0.5
+                    *flat(torch.stack([pose[:, 3], patch.mean(0)])),
+                    color="tab:orange",
+                    linewidth=0.3,
+                    alpha=0.5,
                 )
             axis.scatter(*flat(poses[:, :, 3]), color="tab:orange", s=8, label="unseen poses")
-        axis.scatter(*flat(centres[scene.test]), edgecolor="tab:blue", facecolor="none", s=40, label="test cameras")
+        axis.scatter(
+            *flat(centres[scene.test]),
+            edgecolor="tab:blue",
+            facecolor="none",
+            s=40,
+            label="test cameras",
+        )
         axis.scatter(*flat(centres[scene.train]), color="tab:blue", s=60, label="training cameras")
-        axis.set(xlabel="right", ylabel=label, aspect="equal", title=f"{scene.name}: {label} over right")
+        axis.set(
+            xlabel="right", ylabel=label, aspect="equal", title=f"{scene.name}: {label} over right"
+        )
     axes[0].legend(loc="best", fontsize="small")
     partial = path.with_name(f".{path.name}")
     figure.savefig(partial, dpi=110, format="png")

@@ -50,6 +50,8 @@ class RaySpace:
         h, w = self.cameras.height, self.cameras.width
         device = self.cameras.c2w.device
         y, x = torch.meshgrid(
-            torch.arange(h, device=device) + 0.5, torch.arange(w, device=device) + 0.5, indexing="ij"
+            torch.arange(h, device=device) + 0.5,
+            torch.arange(w, device=device) + 0.5,
+            indexing="ij",
         )
         return torch.full((h, w), view, device=device), torch.stack([x, y], -1)

@@ -48,7 +48,9 @@ def depth_range(scene: Scene, pictures: Mapping[int, "Picture"]) -> tuple[float,
         values = torch.cat([k.depth for k in scene.keypoints.values()])
     else:
         values = torch.cat([p.depth.flatten() for p in pictures.values()])
-    low, high = torch.quantile(values.float()[:: max(len(values) // 100_000, 1)], torch.tensor([0.01, 0.99]))
+    low, high = torch.quantile(
+        values.float()[:: max(len(values) // 100_000, 1)], torch.tensor([0.01, 0.99])
+    )
     return max(float(low), scene.near * 0.5), max(float(high), float(low) * 1.01)
 
 
@@ -64,7 +66,10 @@ def tiles(rows: list[list[Pixels]], titles: list[str], labels: list[str]) -> Ima
     for r, (row, label) in enumerate(zip(rows, labels, strict=True)):
         top = LABEL + r * (h + LABEL)
         for column, pixels in enumerate(row):
-            sheet.paste(Image.fromarray(pixels).resize((w, h), Image.Resampling.NEAREST), (column * (w + 4), top))
+            sheet.paste(
+                Image.fromarray(pixels).resize((w, h), Image.Resampling.NEAREST),
+                (column * (w + 4), top),
+            )
         pen.text((2, top + h + 1), label, fill="black")
     return sheet
 
@@ -92,21 +97,32 @@ def write_pictures(folder: Path, scene: Scene, pictures: Mapping[int, "Picture"]
 
 
 def write_sheet(
-    path: Path, scene: Scene, pictures: Mapping[int, "Picture"], values: Mapping[str, Mapping[str, float]]
+    path: Path,
+    scene: Scene,
+    pictures: Mapping[int, "Picture"],
+    values: Mapping[str, Mapping[str, float]],
 ) -> None:
     """Truth, rendering and depth of up to eight test views, one a row."""
     near, far = depth_range(scene, pictures)
-    titles = ["photograph", "rendered", "depth"] + (["depth error"] if scene.depth is not None else [])
+    titles = ["photograph", "rendered", "depth"] + (
+        ["depth error"] if scene.depth is not None else []
+    )
     rows: list[list[Pixels]] = []
     labels: list[str] = []
     for view in list(pictures)[:8]:
         picture = pictures[view]
-        row = [scene.images[view].numpy(), to_pixels(picture.rgb), depth_pixels(picture.depth, near, far)]
+        row = [
+            scene.images[view].numpy(),
+            to_pixels(picture.rgb),
+            depth_pixels(picture.depth, near, far),
+        ]
         if scene.depth is not None:
             row.append(error_pixels(picture.depth, scene.depth[view], (far - near) / 4))
         rows.append(row)
         name = scene.names[view]
-        labels.append(f"{name}: PSNR {values[name]['psnr']:.2f} dB, SSIM {values[name]['ssim']:.3f}")
+        labels.append(
+            f"{name}: PSNR {values[name]['psnr']:.2f} dB, SSIM {values[name]['ssim']:.3f}"
+        )
     save_image(tiles(rows, titles, labels), path)
 
 
@@ -135,7 +151,11 @@ def write_flight(path: Path, model: MipNerf, scene: Scene, space: RaySpace, fram
     poses = flight_poses(train.c2w[sequence], frames).to(space.cameras.c2w)
     intrinsics = train.intrinsics[:1].expand(frames, 3, 3).to(poses)
     flown = replace(space, cameras=replace(space.cameras, c2w=poses, intrinsics=intrinsics))
-    near, far = depth_range(scene, {})  if scene.depth is not None or scene.keypoints else (scene.near, scene.far)
+    near, far = (
+        depth_range(scene, {})
+        if scene.depth is not None or scene.keypoints
+        else (scene.near, scene.far)
+    )
     images: list[Pixels] = []
     for frame in range(frames):
         index, xy = flown.image_grid(frame)

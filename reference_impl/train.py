@@ -1,9 +1,9 @@
 """Train a mip-NeRF from a few photographs, regularized by a recipe of nerfreg.
 
-    python reference_impl/train.py                                   the embedded scene, 3 views, recipe fewview
-    python reference_impl/train.py --scene PATH --views 3            a capture: LLFF, transforms.json or Blender
-    python reference_impl/train.py --scene PATH --dry-run            look before you train
-    python reference_impl/train.py --resume RUN                      go on where a run stopped
+python reference_impl/train.py                                   the embedded scene, 3 views, recipe fewview
+python reference_impl/train.py --scene PATH --views 3            a capture: LLFF, transforms.json or Blender
+python reference_impl/train.py --scene PATH --dry-run            look before you train
+python reference_impl/train.py --resume RUN                      go on where a run stopped
 """
 
 import json
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from reference_impl import checkpoints
 from reference_impl.batches import BatchSampler
-from reference_impl.config import PRESETS, Config, save_config
+from reference_impl.config import PRESETS, Config, resolve_precision, save_config
 from reference_impl.evaluate import evaluate_run, summary, test_psnr
 from reference_impl.mipnerf import clip_gradients_, learning_rate
 from reference_impl.preview import draw_preview
@@ -49,7 +49,9 @@ def name_run(config: Config) -> Path:
     if config.out:
         out = Path(config.out)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ValueError(f"--out {out}: already exists and is not empty; use --resume {out} to go on")
+            raise ValueError(
+                f"--out {out}: already exists and is not empty; use --resume {out} to go on"
+            )
         return out
     base = f"{Path(config.scene).name}-{config.recipe}-{config.views}v-s{config.seed}"
     out, copy = Path("runs") / base, 2
@@ -115,7 +117,9 @@ class Watch:
 
     def check(self, run: Path) -> None:
         """Raise if any term was not finite so far."""
-        bad = {n: int(v) for n, v in ((n, float(v)) for n, v in self.first.items()) if math.isfinite(v)}
+        bad = {
+            n: int(v) for n, v in ((n, float(v)) for n, v in self.first.items()) if math.isfinite(v)
+        }
         if not bad:
             return
         name = min(bad, key=bad.__getitem__)
@@ -134,15 +138,19 @@ def train(config: Config) -> Path:
     fabric = Fabric(
         accelerator="gpu" if config.device == "cuda" else config.device,
         devices=config.devices,
-        precision=config.precision,
+        precision=resolve_precision(config),
     )
     fabric.launch()
     space = run.space(fabric.device)
     model = run.model()
-    sampler = BatchSampler(scene, run.recipe, space, config.rays // fabric.world_size, fabric.device)
+    sampler = BatchSampler(
+        scene, run.recipe, space, config.rays // fabric.world_size, fabric.device
+    )
     step_module = RegularizedStep(model, run.recipe, space, sampler, scene.background)
     fabric.print(describe(run, space, step_module, sampler))
-    generator = torch.Generator(fabric.device).manual_seed(config.seed + 1_000_003 * fabric.global_rank)
+    generator = torch.Generator(fabric.device).manual_seed(
+        config.seed + 1_000_003 * fabric.global_rank
+    )
 
     if config.dry_run:
         out = name_run(config)
@@ -176,9 +184,16 @@ def train(config: Config) -> Path:
         if fabric.is_global_zero:
             checkpoints.save(folder, step, model, optimizer, generator)
 
-    with (folder / "log.jsonl").open("a") as log, tqdm(
-        initial=first, total=config.steps, disable=not fabric.is_global_zero, mininterval=1.0, smoothing=0.1
-    ) as bar:
+    with (
+        (folder / "log.jsonl").open("a") as log,
+        tqdm(
+            initial=first,
+            total=config.steps,
+            disable=not fabric.is_global_zero,
+            mininterval=1.0,
+            smoothing=0.1,
+        ) as bar,
+    ):
 
         def write(line: dict[str, Any]) -> None:
             if fabric.is_global_zero:
@@ -221,7 +236,11 @@ def train(config: Config) -> Path:
                         "weights": {name: float(weight) for name, weight in weights.items()},
                     }
                 )
-            if config.log.evaluate_every and (done % config.log.evaluate_every == 0) and done < config.steps:
+            if (
+                config.log.evaluate_every
+                and (done % config.log.evaluate_every == 0)
+                and done < config.steps
+            ):
                 write({"step": done, "test_psnr": test_psnr(model, scene, space)})
             if stop.signal:
                 save(done)
@@ -247,7 +266,11 @@ def flatten(line: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     """Nested numbers as (name/name, number)."""
     rows: list[tuple[str, float]] = []
     for key, value in line.items():
-        rows += flatten(value, f"{prefix}{key}/") if isinstance(value, dict) else [(prefix + key, value)]
+        rows += (
+            flatten(value, f"{prefix}{key}/")
+            if isinstance(value, dict)
+            else [(prefix + key, value)]
+        )
     return rows
 
 
@@ -268,12 +291,16 @@ def parse(arguments: list[str]) -> Config:
             preset = word.partition("=")[2]
         elif word == "--preset" and i + 1 < len(arguments):
             preset = arguments[i + 1]
-    config = tyro.cli(Config, args=arguments, default=PRESETS.get(preset, PRESETS["small"])(), description=__doc__)
+    config = tyro.cli(
+        Config, args=arguments, default=PRESETS.get(preset, PRESETS["small"])(), description=__doc__
+    )
     for name in ("views", "rays"):
         if getattr(config, name) < 1:
             raise ValueError(f"--{name} must be at least 1, got {getattr(config, name)}")
     if config.steps < 0 or config.width < 0:
-        raise ValueError(f"--steps and --width must not be negative, got {config.steps} and {config.width}")
+        raise ValueError(
+            f"--steps and --width must not be negative, got {config.steps} and {config.width}"
+        )
     return config
 
 

@@ -30,7 +30,9 @@ def test_total_is_the_weighted_sum_and_values_are_unweighted():
 
 def test_gradient_of_each_term_carries_its_weight():
     a, b = x_of(3), x_of(2)
-    Objective({"a": (square, 0.5), "b": (square, 2.0)})(0, {"a": {"x": a}, "b": {"x": b}}).total.backward()
+    Objective({"a": (square, 0.5), "b": (square, 2.0)})(
+        0, {"a": {"x": a}, "b": {"x": b}}
+    ).total.backward()
     assert a.grad.item() == pytest.approx(0.5 * 6)
     assert b.grad.item() == pytest.approx(2 * 4)
 
@@ -54,7 +56,9 @@ def test_only_zero_weights_give_zero():
 
 
 def test_warns_once_about_a_term_that_never_received_its_input():
-    objective = Objective({"a": (square, 1.0), "lost": (square, 1.0), "off": (square, 0.0)}, grace=3)
+    objective = Objective(
+        {"a": (square, 1.0), "lost": (square, 1.0), "off": (square, 0.0)}, grace=3
+    )
     for step in range(3):
         objective(step, {"a": {"x": x_of(1)}})
     with pytest.warns(UserWarning, match=r"lost never received input in 3 steps"):
@@ -72,7 +76,9 @@ def test_no_warning_when_every_term_was_fed_once():
 
 
 def test_describe_names_every_term_with_loss_and_weight():
-    text = Objective({"smooth": (DepthSmoothness(), Linear(400.0, 0.1, 512)), "b": (square, 2)}).describe()
+    text = Objective(
+        {"smooth": (DepthSmoothness(), Linear(400.0, 0.1, 512)), "b": (square, 2)}
+    ).describe()
     assert "smooth" in text
     assert "400" in text
     assert "Linear" in text
@@ -99,7 +105,9 @@ def test_wrong_terms(terms, message):
 
 
 def test_wrong_inputs():
-    objective = Objective({"a": (square, 1.0), "vector": (lambda x: x, 1.0), "cut": (lambda x: x.detach().sum(), 1.0)})
+    objective = Objective(
+        {"a": (square, 1.0), "vector": (lambda x: x, 1.0), "cut": (lambda x: x.detach().sum(), 1.0)}
+    )
     with pytest.raises(KeyError, match="no term named"):
         objective(0, {"b": {"x": x_of(1)}})
     with pytest.raises(ValueError, match="no term received input"):

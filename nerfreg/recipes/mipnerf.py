@@ -8,7 +8,9 @@ __all__ = ["mipnerf", "nerf"]
 def mipnerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
     """mip-NeRF as RegNeRF and FreeNeRF compare with: NDC on forward-facing scenes, colour loss alone."""
     del forward_facing, n_views, n_steps
-    return Recipe("mipnerf", "Barron et al., Mip-NeRF, ICCV 2021; settings of RegNeRF's released code")
+    return Recipe(
+        "mipnerf", "Barron et al., Mip-NeRF, ICCV 2021; settings of RegNeRF's released code"
+    )
 
 
 def nerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:

@@ -11,6 +11,8 @@ from nerfreg.schedules import SampleSpaceAnnealing
 
 __all__ = ["Recipe"]
 
+Term = tuple[nn.Module, float | Schedule]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -40,9 +42,11 @@ class Recipe:
 
     name: str
     source: str
-    keypoint_terms: Mapping[str, tuple[nn.Module, float | Schedule]] = field(default_factory=dict)
-    patch_terms: Mapping[str, tuple[nn.Module, float | Schedule]] = field(default_factory=dict)
-    coarse_weights: Mapping[str, float | Schedule] = field(default_factory=dict)
+    keypoint_terms: Mapping[str, Term] = field(default_factory=dict[str, Term])
+    patch_terms: Mapping[str, Term] = field(default_factory=dict[str, Term])
+    coarse_weights: Mapping[str, float | Schedule] = field(
+        default_factory=dict[str, float | Schedule]
+    )
     annealing: SampleSpaceAnnealing | None = None
     keypoint_share: float = 0.0
     unseen_share: float = 0.0

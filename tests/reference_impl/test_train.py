@@ -14,7 +14,14 @@ from safetensors.torch import load_file
 
 from reference_impl import checkpoints
 from reference_impl.compare import table
-from reference_impl.config import Config, LogConfig, OptimizerConfig, load_config, resolve_steps, save_config
+from reference_impl.config import (
+    Config,
+    LogConfig,
+    OptimizerConfig,
+    load_config,
+    resolve_steps,
+    save_config,
+)
 from reference_impl.evaluate import evaluate_run
 from reference_impl.mipnerf import MipNerfConfig
 from reference_impl.run import Run
@@ -76,7 +83,13 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe):
     assert metrics["mean"]["psnr"] == pytest.approx(
         sum(v["psnr"] for v in metrics["images"].values()) / 6
     )
-    for name in ("config.json", "sheet.png", "flight.gif", "test/view02_rgb.png", "test/view02_depth_error.png"):
+    for name in (
+        "config.json",
+        "sheet.png",
+        "flight.gif",
+        "test/view02_rgb.png",
+        "test/view02_depth_error.png",
+    ):
         assert (run / name).stat().st_size > 0
     assert not list(run.rglob(".*"))
     assert f"| embedded | {recipe} | 1 |" in table([metrics])
@@ -123,7 +136,10 @@ def test_resume_is_bit_exact(tmp_path):
     train(Config(resume=str(cut)))
     assert same(weights(whole), weights(cut))
     a, b = ((r / "log.jsonl").read_text().splitlines() for r in (whole, cut))
-    strip = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in x] for x in (a, b)]
+    strip = [
+        [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in x]
+        for x in (a, b)
+    ]
     assert strip[0] == strip[1]
 
 
@@ -138,14 +154,21 @@ def test_evaluate_repeats_the_metrics(tmp_path):
 
 def test_a_stopped_run_keeps_its_last_step_and_goes_on(tmp_path):
     out = tmp_path / "run"
-    save_config(tiny(out, steps=100_000, log=LogConfig(every=1, checkpoint_every=50_000, frames=0)), tmp_path / "c.json")
+    save_config(
+        tiny(out, steps=100_000, log=LogConfig(every=1, checkpoint_every=50_000, frames=0)),
+        tmp_path / "c.json",
+    )
     code = (
         "import sys; from pathlib import Path; from reference_impl import train as t;"
         f"from reference_impl.config import load_config; c = load_config(Path({str(tmp_path / 'c.json')!r}));"
         "t.parse = lambda _: c; sys.exit(t.main())"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     log = out / "log.jsonl"
     deadline = time.monotonic() + 120
@@ -170,7 +193,9 @@ def test_non_finite_loss_names_term_step_and_checkpoint(tmp_path):
     watch.check(tmp_path)
     watch.record(4, {"color": torch.tensor(1.0), "kl": torch.tensor(float("nan"))})
     watch.record(5, {"color": torch.tensor(float("inf")), "kl": torch.tensor(0.0)})
-    with pytest.raises(NonFiniteLossError, match="'kl' became non-finite at step 4; there is no checkpoint yet"):
+    with pytest.raises(
+        NonFiniteLossError, match="'kl' became non-finite at step 4; there is no checkpoint yet"
+    ):
         watch.check(tmp_path)
     (tmp_path / "checkpoints" / "step_0000003").mkdir(parents=True)
     with pytest.raises(NonFiniteLossError, match="last good checkpoint is .*step_0000003"):
@@ -179,7 +204,9 @@ def test_non_finite_loss_names_term_step_and_checkpoint(tmp_path):
 
 def test_training_stops_at_a_non_finite_loss(tmp_path):
     """A learning rate of 1e30 destroys the weights at once."""
-    config = tiny(tmp_path / "run", optimizer=OptimizerConfig(lr_start=1e30, lr_end=1e30, warmup_steps=0))
+    config = tiny(
+        tmp_path / "run", optimizer=OptimizerConfig(lr_start=1e30, lr_end=1e30, warmup_steps=0)
+    )
     with pytest.raises(NonFiniteLossError, match=r"became non-finite at step \d"):
         train(config)
     assert not (tmp_path / "run" / "metrics.json").exists()
@@ -192,14 +219,26 @@ def test_dry_run_draws_and_does_not_train(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert (run / "preview.png").stat().st_size > 10_000
     assert not (run / "checkpoints").exists()
-    for text in ("train     view00, view11, view23", "bounds    0.5 to 9", "keypoints view00:", "depth_kl"):
+    for text in (
+        "train     view00, view11, view23",
+        "bounds    0.5 to 9",
+        "keypoints view00:",
+        "depth_kl",
+    ):
         assert text in shown
 
 
 def test_checkpoint_of_another_architecture(tmp_path):
     folder = train(tiny(tmp_path / "run", steps=3))
-    save_config(tiny(folder, model=MipNerfConfig(width=32, depth=2, view_width=8, n_samples=8, max_degree=4)), folder / "config.json")
-    with pytest.raises(ValueError, match=r"model\.safetensors: weights of another architecture.*\(16, .*\(32, "):
+    save_config(
+        tiny(
+            folder, model=MipNerfConfig(width=32, depth=2, view_width=8, n_samples=8, max_degree=4)
+        ),
+        folder / "config.json",
+    )
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors: weights of another architecture.*\(16, .*\(32, "
+    ):
         Run.open(folder).trained_model(folder)
 
 
@@ -233,7 +272,12 @@ def test_bad_arguments_exit_2_with_one_line_and_leave_nothing(tmp_path, argument
     environment = {**os.environ, "PYTHONPATH": ""}
     done = subprocess.run(
         [sys.executable, str(ROOT / "reference_impl" / "train.py"), *arguments],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
@@ -245,7 +289,12 @@ def test_bad_arguments_exit_2_with_one_line_and_leave_nothing(tmp_path, argument
 def test_preset_gives_defaults_and_options_change_single_values():
     small, paper = parse(["--seed", "3"]), parse(["--preset", "paper", "--model.width", "64"])
     assert (small.preset, small.seed, small.model.depth) == ("small", 3, 4)
-    assert (paper.model.width, paper.model.depth, paper.rays, paper.model.n_samples) == (64, 8, 4096, 128)
+    assert (paper.model.width, paper.model.depth, paper.rays, paper.model.n_samples) == (
+        64,
+        8,
+        4096,
+        128,
+    )
 
 
 def test_paper_steps_are_regnerfs():
