@@ -28,22 +28,25 @@ class ObjectiveValue:
 
 
 class Objective:
-    r"""Sum named losses, each times its weight at this step: :math:`\sum_i w_i(\mathrm{step})\,\ell_i`.
+    r"""Sum named losses, each times its weight at this step.
 
-    A term is any callable that returns a scalar tensor; a weight is a number or any function of the step
-    (:mod:`nerfreg.schedules`). There is nothing to register or to inherit from.
+    .. math:: \mathrm{total} = \sum_i w_i(\mathrm{step})\,\ell_i
+
+    A term is any callable that returns a scalar tensor; a weight is a number or any function of the
+    step (:mod:`nerfreg.schedules`). There is nothing to register or to inherit from.
 
     Args:
         terms: name -> (loss, weight). The weight may be a float.
-        grace: number of the step by which every term with a non-zero weight must have received its input
-            once; after it one ``UserWarning`` names those that did not. The silent loss that never ran is the
-            commonest bug of the published trainers.
+        grace: number of the step by which every term with a non-zero weight must have received its
+            input once; after it one ``UserWarning`` names those that did not. The silent loss that
+            never ran is the commonest bug of the published trainers.
 
     Raises:
-        TypeError: a term is not a pair, its loss is not callable, its weight neither number nor callable.
+        TypeError: a term is not a pair, its loss is not callable, its weight neither number nor
+            callable.
 
-    Numerics: a term whose weight is the float 0 is evaluated for the log and left out of the sum, so that its
-    NaN cannot spread (0 · NaN = NaN). Nothing here waits for the device.
+    Numerics: a term whose weight is the float 0 is evaluated for the log and left out of the sum,
+    so that its NaN cannot spread (0 · NaN = NaN). Nothing here waits for the device.
 
     Example:
         >>> import torch
@@ -75,8 +78,8 @@ class Objective:
                 )
             if not callable(weight) and not isinstance(weight, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(
-                    f"Objective: the weight of term {name!r} must be a number or a function of the step,"
-                    f" got {weight!r}"
+                    f"Objective: the weight of term {name!r} must be a number or a function of"
+                    f" the step, got {weight!r}"
                 )
             self.terms[name] = (loss, weight)
         self.grace = grace
@@ -112,8 +115,8 @@ class Objective:
 
         Raises:
             KeyError: ``inputs`` names a term that this objective does not have.
-            ValueError: a term's loss returned something else than a scalar, or a value without gradient
-                for an input that has one; or no term received input.
+            ValueError: a term's loss returned something else than a scalar, or a value without
+                gradient for an input that has one; or no term received input.
         """
         unknown = [name for name in inputs if name not in self.terms]
         if unknown:
@@ -128,15 +131,15 @@ class Objective:
             value = loss(**arguments)
             if value.ndim != 0:
                 raise ValueError(
-                    f"Objective: term {name!r} must return a scalar, got shape {tuple(value.shape)};"
-                    ' use reduction="mean" or "sum"'
+                    f"Objective: term {name!r} must return a scalar, got shape"
+                    f' {tuple(value.shape)}; use reduction="mean" or "sum"'
                 )
             if not value.requires_grad and any(
                 x is not None and x.requires_grad for x in arguments.values()
             ):
                 raise ValueError(
-                    f"Objective: term {name!r} returned a value without gradient although its input has"
-                    " one: it would train nothing"
+                    f"Objective: term {name!r} returned a value without gradient although its input"
+                    " has one: it would train nothing"
                 )
             weight = self.weight(name, step)
             values[name], weights[name] = value.detach(), weight

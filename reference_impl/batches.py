@@ -1,4 +1,4 @@
-"""Draws the rays of a training step on the device: colour rays, keypoint rays, patches from unseen poses."""
+"""Draws a training step's rays on the device: of photographs, of keypoints, of unseen patches."""
 
 from dataclasses import dataclass
 

@@ -38,7 +38,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown: a row for each scene and recipe, mean ± standard deviation over its runs (seeds)."""
+    """Markdown: a row for each scene and recipe, mean ± standard deviation over its runs."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:
         groups.setdefault((result["scene"], result["recipe"]), []).append(result)

@@ -34,7 +34,7 @@ class LogConfig:
     """What is written while training."""
 
     every: int = 50
-    """Steps between lines of log.jsonl (the only moments at which the host waits for the device)."""
+    """Steps between lines of log.jsonl, the only moments at which the host waits for the device."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     evaluate_every: int = 0
@@ -50,7 +50,8 @@ class Config:
     """Train a mip-NeRF from a few photographs, regularized by a recipe of nerfreg."""
 
     scene: str = "embedded"
-    """Folder of a scene (LLFF, transforms.json, Blender), or embedded: a small room that needs no download."""
+    """Folder of a scene (LLFF, transforms.json, Blender), or embedded: a small room that needs no
+    download."""
     views: int = 3
     """Number of training views."""
     recipe: str = "fewview"
@@ -70,8 +71,8 @@ class Config:
     devices: int = 1
     """Number of devices (processes); each draws its own batch."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """bf16-mixed runs the network's matrix products in bfloat16, everything else in float32; auto: so where
-    the processor multiplies bfloat16 itself."""
+    """bf16-mixed runs the network's matrix products in bfloat16, everything else in float32; auto:
+    so where the processor multiplies bfloat16 itself."""
     compile: bool = False
     """torch.compile the model: slower to start, faster to run."""
     out: str = ""
@@ -79,7 +80,8 @@ class Config:
     resume: str = ""
     """Folder of a run to continue from its last checkpoint; its own configuration is used."""
     dry_run: bool = False
-    """Show views, bounds, keypoints a view and a picture of cameras, patches and keypoints; do not train."""
+    """Show views, bounds, keypoints a view and a picture of cameras, patches and keypoints; do not
+    train."""
     model: MipNerfConfig = field(default_factory=MipNerfConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -96,7 +98,7 @@ def small(**overrides: Any) -> Config:
         "preset": "small",
         "rays": 384,
         "model": MipNerfConfig(width=64, depth=4, view_width=64, n_samples=32, max_degree=10),
-        # A small network in few steps wants a higher rate than RegNeRF's, and one that stays higher.
+        # A small network in few steps wants a higher rate than RegNeRF's, to the end.
         "optimizer": OptimizerConfig(lr_start=5e-3, lr_end=5e-4, warmup_steps=100),
     }
     return Config(**{**values, **overrides})
@@ -108,8 +110,8 @@ PRESETS = {"small": small, "paper": paper}
 def resolve_steps(config: Config, width: int, height: int) -> int:
     """Number of steps: as asked, or the preset's.
 
-    The paper preset follows the rule that reproduces all six of RegNeRF's published step counts: 500 epochs
-    over the training pixels in batches of 4096 rays.
+    The paper preset follows the rule that reproduces all six of RegNeRF's published step counts:
+    500 epochs over the training pixels in batches of 4096 rays.
     """
     if config.steps:
         return config.steps

@@ -123,8 +123,8 @@ def evaluate_run(
             "psnr": "dB, of each image's mean squared error, then averaged",
             "ssim": "11x11 Gaussian window, sigma 1.5, data_range 1, valid region",
             "depth_mae": "mean |z-depth error|, scene units, exact depth",
-            "depth_error": "median |z-depth error| / z-depth at structure-from-motion points seen in test"
-            " views; in the mean: over all points of all test views",
+            "depth_error": "median |z-depth error| / z-depth at structure-from-motion points seen"
+            " in test views; in the mean: over all points of all test views",
         },
         "scene": scene.name,
         "recipe": run.recipe.name,

@@ -12,7 +12,7 @@ def psnr(image: Tensor, truth: Tensor) -> float:
 
 
 def ssim(image: Tensor, truth: Tensor) -> float:
-    """Structural similarity of images (H, W, 3) in [0, 1]: 11x11 Gaussian window, σ 1.5, data_range 1.
+    """Structural similarity of images (H, W, 3) in [0, 1]: 11x11 Gaussian, σ 1.5, data_range 1.
 
     Raises:
         ImportError: pytorch-msssim is not installed.

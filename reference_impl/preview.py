@@ -106,6 +106,6 @@ def _frame(scene: Scene) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _middle_depth(scene: Scene) -> float:
-    """Where patches are outlined: at the keypoints' median depth, else in the middle of the bounds."""
+    """Where patches are outlined: at the keypoints' median depth, else amid the bounds."""
     depths = [k.depth for k in scene.keypoints.values() if len(k.depth)]
     return float(torch.cat(depths).median()) if depths else (scene.near + scene.far) / 2

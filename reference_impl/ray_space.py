@@ -1,4 +1,4 @@
-"""Where a scene's rays live while it is trained: in metric space, or in the NDC of a forward-facing scene."""
+"""Where a scene's rays live while it is trained: metric space or, facing forward, NDC."""
 
 from dataclasses import dataclass
 

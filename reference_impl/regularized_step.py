@@ -58,7 +58,7 @@ class RegularizedStep(nn.Module):
         self.objective = build_objective(recipe)
 
     def bounds(self, step: int, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
-        """Near and far of each ray: annealed, but for keypoint rays, whose depth must stay inside."""
+        """Near and far of each ray: annealed, but for keypoint rays, whose depth stays inside."""
         near, far = self.space.near, self.space.far
         if self.recipe.annealing is None:
             return near, far
@@ -88,7 +88,7 @@ class RegularizedStep(nn.Module):
             The total, every term's unweighted value, every term's weight.
         """
         device = self.space.cameras.c2w.device.type
-        # Reduced precision is for the network's products: a ray or a depth in bfloat16 is off by pixels.
+        # Reduced precision is for the network's products: a ray in bfloat16 is off by pixels.
         with torch.autocast(device, enabled=False):
             batch = self.sampler.draw(generator)
             near, far = self.bounds(step, batch)
@@ -117,7 +117,7 @@ class RegularizedStep(nn.Module):
                     rendered = self.space.z_depth(rendering.depth[of_keypoints], *where)
                     inputs[name] = {"rendered": rendered, "depth": batch.depth}
                 else:
-                    # Bounds in z-depth: the keypoint's depth and std are in that unit, also under NDC.
+                    # Bounds in z-depth: the keypoint's depth and std are in that unit, NDC or not.
                     edges = self.space.z_depth(rendering.edges[of_keypoints], *where)
                     starts, ends = edges_to_intervals(edges)
                     inputs[name] = {

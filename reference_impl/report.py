@@ -1,4 +1,4 @@
-"""Pictures of a run: test views beside the truth, depth in false colour, a flight through the scene."""
+"""Pictures of a run: test views beside the truth, depth in false colour, a closing flight."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +41,7 @@ def error_pixels(depth: Tensor, truth: Tensor, full_scale: float) -> Pixels:
 
 
 def depth_range(scene: Scene, pictures: Mapping[int, "Picture"]) -> tuple[float, float]:
-    """The range that a scene's depth pictures share: exact depth, else keypoints, else what was rendered."""
+    """The range that depth pictures share: of exact depth, else of keypoints, else as rendered."""
     if scene.depth is not None:
         values = scene.depth[scene.test].flatten()
     elif any(len(k.depth) for k in scene.keypoints.values()):
@@ -55,7 +55,7 @@ def depth_range(scene: Scene, pictures: Mapping[int, "Picture"]) -> tuple[float,
 
 
 def tiles(rows: list[list[Pixels]], titles: list[str], labels: list[str]) -> Image.Image:
-    """A grid of equally large pictures, a title over each column and a label under each row's first."""
+    """A grid of equally large pictures, a title over each column and a label under each row."""
     h, w = rows[0][0].shape[:2]
     zoom = max(1, round(200 / w))
     h, w = h * zoom, w * zoom
@@ -83,7 +83,7 @@ def save_image(image: Image.Image | Pixels, path: Path) -> None:
 
 
 def write_pictures(folder: Path, scene: Scene, pictures: Mapping[int, "Picture"]) -> None:
-    """Each test view as PNGs: NAME_rgb, NAME_truth, NAME_depth and, where it is known, NAME_depth_error."""
+    """Each test view as PNGs: NAME_rgb, _truth, _depth and, where depth is known, _depth_error."""
     folder.mkdir(parents=True, exist_ok=True)
     near, far = depth_range(scene, pictures)
     for view, picture in pictures.items():
@@ -127,7 +127,7 @@ def write_sheet(
 
 
 def flight_poses(c2w: Tensor, frames: int) -> Tensor:
-    """A closed path (frames, 3, 4) past the training poses: there and back, eased, looking along."""
+    """A closed path (frames, 3, 4) past the training poses: there and back, eased."""
     n = len(c2w)
     phase = 0.5 - 0.5 * torch.cos(torch.linspace(0, 2 * torch.pi, frames + 1)[:-1])
     position = phase * (n - 1)

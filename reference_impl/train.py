@@ -1,9 +1,9 @@
 """Train a mip-NeRF from a few photographs, regularized by a recipe of nerfreg.
 
-python reference_impl/train.py                                   the embedded scene, 3 views, recipe fewview
-python reference_impl/train.py --scene PATH --views 3            a capture: LLFF, transforms.json or Blender
-python reference_impl/train.py --scene PATH --dry-run            look before you train
-python reference_impl/train.py --resume RUN                      go on where a run stopped
+python reference_impl/train.py                          the embedded scene, 3 views, recipe fewview
+python reference_impl/train.py --scene PATH --views 3   a capture: LLFF, transforms.json, Blender
+python reference_impl/train.py --scene PATH --dry-run   look before you train
+python reference_impl/train.py --resume RUN             go on where a run stopped
 """
 
 import json
@@ -77,7 +77,8 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
         + ("z-depth" if space.ndc_near is None else f"NDC from depth {space.ndc_near:g}"),
         "keypoints " + (", ".join(f"{name}: {n}" for name, n in points.items()) or "none"),
         f"rays      {sampler.n_color} colour, {sampler.n_keypoints} keypoint,"
-        f" {sampler.n_patches} patches of {recipe.patch_size}x{recipe.patch_size} from unseen poses, a step",
+        f" {sampler.n_patches} patches of {recipe.patch_size}x{recipe.patch_size} from unseen"
+        " poses, a step",
         f"recipe    {recipe.name}: {recipe.source}",
         f"annealing {recipe.annealing or 'off'}",
     ]
@@ -105,12 +106,13 @@ class StopRequest:
 
 
 class Watch:
-    """Records on the device, without waiting for it, at which step each term first was not finite."""
+    """Notes on the device, without waiting for it, at which step a term first was not finite."""
 
     def __init__(self) -> None:
         self.first: dict[str, Tensor] = {}
 
     def record(self, step: int, values: dict[str, Tensor]) -> None:
+        """Look at every term's value of one step."""
         for name, value in values.items():
             first = self.first.setdefault(name, torch.full_like(value, math.inf))
             self.first[name] = torch.where(torch.isfinite(value), first, first.clamp_max(step))
@@ -256,7 +258,7 @@ def train(config: Config) -> Path:
 
 
 def trim_log(path: Path, step: int) -> None:
-    """Drop the lines that a killed run wrote after its last checkpoint: they will be written again."""
+    """Drop what a killed run wrote after its last checkpoint: it will be written again."""
     if path.exists():
         lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
         path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
@@ -284,7 +286,7 @@ def tensorboard_writer(run: Path) -> Any:
 
 
 def parse(arguments: list[str]) -> Config:
-    """Command line to configuration: the preset gives the defaults, options change single values."""
+    """The configuration asked for: defaults of the preset, changed by the options."""
     preset = "small"
     for i, word in enumerate(arguments):
         if word.startswith("--preset="):

@@ -43,8 +43,8 @@ def depth_kl(
 
     .. math:: \sum_{k=1}^{S+1} (q_k+\varepsilon)\log\frac{q_k+\varepsilon}{p_k+\varepsilon},\qquad
         q_k = \Phi\Big(\frac{\mathrm{ends}_k-\mathrm{depth}}{\mathrm{std}}\Big)
-            - \Phi\Big(\frac{\mathrm{starts}_k-\mathrm{depth}}{\mathrm{std}}\Big),\quad p_k =
-            \mathrm{weights}_k
+            - \Phi\Big(\frac{\mathrm{starts}_k-\mathrm{depth}}{\mathrm{std}}\Big),\quad
+        p_k = \mathrm{weights}_k
 
     and q, p of *elsewhere* are what the intervals leave of 1. The target is integrated over each
     interval, so a target narrower than its interval pulls as any other.
@@ -95,9 +95,9 @@ def depth_kl(
     A target outside the sampled range lies *elsewhere*: it asks the ray not to stop in its samples.
     Extend near and far to cover the targets, or mask those that they do not cover.
 
-    Source: Deng et al. 2022 (DS-NeRF), and their code. *Differs from upstream in:* a
-    normalised target (theirs integrates to std·√2π), its entropy subtracted, integrated instead of
-    sampled; ``std`` is per ray (the code's caller leaves a variance of 1); the last interval.
+    Source: Deng et al. 2022 (DS-NeRF), and their code. *Differs from upstream in:* a normalised
+    target (theirs integrates to std·√2π), its entropy subtracted, integrated instead of sampled;
+    ``std`` is per ray (the code's caller leaves a variance of 1); the last interval.
     ``bound_last=False, form="dsnerf"`` is the released sum. nerfstudio samples at mid-points: pass
     ``starts=mids, ends=mids + widths``, ``eps=1e-7``.
 

@@ -38,7 +38,7 @@ def reduce(
 
     Raises:
         ValueError: ``reduction`` is none of the three; ``valid`` is not boolean or not shaped as
-        ``values``.
+            ``values``.
     """
     require_choice(function, "reduction", reduction, ("mean", "sum", "none"))
     require_mask(function, values.shape, valid)

@@ -9,10 +9,10 @@ __all__ = ["dsnerf"]
 def dsnerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
     """Rays through structure-from-motion's keypoints stop where the keypoints are.
 
-    Source: Deng et al., Depth-supervised NeRF, CVPR 2022; released defaults: weight 0.1, half of the rays
-    through keypoints, fine level alone, metric bounds (NDC off), NeRF's encoding.
-    *Differs from upstream in:* each keypoint's own standard deviation (the release uses 1 scene unit for
-    all), and a true divergence instead of the unnormalised sum.
+    Source: Deng et al., Depth-supervised NeRF, CVPR 2022; released defaults: weight 0.1, half of
+    the rays through keypoints, fine level alone, metric bounds (NDC off), NeRF's encoding.
+    *Differs from upstream in:* each keypoint's own standard deviation (the release uses 1 scene
+    unit for all), and a true divergence instead of the unnormalised sum.
     """
     del forward_facing, n_views, n_steps
     return Recipe(

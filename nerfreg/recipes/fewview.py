@@ -14,13 +14,14 @@ def fewview(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
     photographs: kept at full weight to the end they cost sharpness.
 
     Args:
-        forward_facing: makes no difference: bounds are metric, because those around what keypoints see
-            leave no room for fog in front of the cameras, which NDC does.
+        forward_facing: makes no difference: bounds are metric, because those around what keypoints
+            see leave no room for fog in front of the cameras, which NDC does.
         n_views: makes no difference yet.
         n_steps: of the training; every schedule is a share of it.
 
     Source: ours. The pieces are DS-NeRF's (with a true divergence and each keypoint's own standard
-    deviation) and RegNeRF's; the numbers were chosen on the embedded scene, fern and fox at small size.
+    deviation) and RegNeRF's; the numbers were chosen on the embedded scene, fern and fox at small
+    size.
     """
     del forward_facing, n_views
     return Recipe(

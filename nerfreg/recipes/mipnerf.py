@@ -6,7 +6,7 @@ __all__ = ["mipnerf", "nerf"]
 
 
 def mipnerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
-    """mip-NeRF as RegNeRF and FreeNeRF compare with: NDC on forward-facing scenes, colour loss alone."""
+    """mip-NeRF as few-view papers compare with: colour loss alone, NDC where a scene allows it."""
     del forward_facing, n_views, n_steps
     return Recipe(
         "mipnerf", "Barron et al., Mip-NeRF, ICCV 2021; settings of RegNeRF's released code"

@@ -18,25 +18,28 @@ Term = tuple[nn.Module, float | Schedule]
 class Recipe:
     """The regularizers of one method, when they act, how strongly, and the rays they need.
 
-    A recipe holds no model and no optimiser: it says what to add to the colour loss of whatever trains.
+    A recipe holds no model and no optimiser: it says what to add to the colour loss of whatever
+    trains.
 
     Attributes:
         name: what users type.
         source: the paper, and where its numbers were read.
-        keypoint_terms: name -> (loss, weight) of losses on rays through keypoints; the loss is called with
-            ``weights, starts, ends, depth, std`` (a :class:`~nerfreg.DepthKL`) or, if its name contains
-            ``mse``, with ``rendered, depth`` (a :class:`~nerfreg.DepthMSE`).
-        patch_terms: name -> (loss, weight) of losses on depth patches seen from unseen poses; called with
-            ``depth, opacity``.
-        coarse_weights: name -> weight of the same loss on the coarse level of a two-level sampler; a loss
-            not named acts on the fine level alone.
-        annealing: of the sample space of colour and patch rays; ``None``: off. Keypoint rays are never
-            annealed: their target would fall outside of the samples.
-        keypoint_share: share of the colour rays' budget spent on keypoint rays, where a view has keypoints.
+        keypoint_terms: name -> (loss, weight) of losses on rays through keypoints; the loss is
+            called with ``weights, starts, ends, depth, std`` (a :class:`~nerfreg.DepthKL`) or, if
+            its name contains ``mse``, with ``rendered, depth`` (a :class:`~nerfreg.DepthMSE`).
+        patch_terms: name -> (loss, weight) of losses on depth patches seen from unseen poses;
+            called with ``depth, opacity``.
+        coarse_weights: name -> weight of the same loss on the coarse level of a two-level sampler;
+            a loss not named acts on the fine level alone.
+        annealing: of the sample space of colour and patch rays; ``None``: off. Keypoint rays are
+            never annealed: their target would fall outside of the samples.
+        keypoint_share: share of the colour rays' budget spent on keypoint rays, where a view has
+            keypoints.
         unseen_share: rays of unseen patches per colour ray.
         opacity_weighting: pass the (detached) opacity to patch losses.
         patch_size: side of a patch in pixels.
-        coordinates: of forward-facing scenes: ``"ndc"`` or ``"metric"``; other scenes are always metric.
+        coordinates: of forward-facing scenes: ``"ndc"`` or ``"metric"``; other scenes are always
+            metric.
         encoding: ``"integrated"`` (mip-NeRF) or ``"positional"`` (NeRF).
     """
 

@@ -1,8 +1,9 @@
-"""A scene that needs no download: a small room of textured solids with exact depth, traced on the fly.
+"""A scene that needs no download: a small room of textured solids, traced with exact depth.
 
-Keypoints are simulated as structure-from-motion would deliver them: a surface point is seen in two or three
-training views, each observation is off by a fraction of a pixel, some are matched wrongly, and depth,
-reprojection error and standard deviation come from triangulating those observations, not from the truth.
+Keypoints are simulated as structure-from-motion would deliver them: a surface point is seen in two
+or three training views, each observation is off by a fraction of a pixel, some are matched wrongly,
+and depth, reprojection error and standard deviation come from triangulating those observations, not
+from the truth.
 """
 
 from collections.abc import Callable
@@ -23,19 +24,20 @@ Texture = Callable[[Array], Array]
 WIDTH, HEIGHT = 96, 72
 N_CAMERAS = 24
 FOCUS = np.array([0.0, 0.4, 0.8])
-# One unit of the scene's world is two of the solids' below: cameras stand two units from the middle and the
-# bounds are about DTU's in RegNeRF's normalisation, so that published weights keep their meaning.
+# One unit of the scene's world is two of the solids' below: cameras stand two units from the middle
+# and the bounds are about DTU's in RegNeRF's normalisation, so that published weights keep their
+# meaning.
 UNIT = 2.0
 NEAR, FAR = 0.5, 4.25
-# Of a mobile photograph's SIFT matches: localisation error in pixels, and the share of wrong matches that
-# survive verification.
+# Of a mobile photograph's SIFT matches: localisation error in pixels, and the share of wrong
+# matches that survive verification.
 MATCH_STD, OUTLIERS = 0.35, 0.04
 
 
 def _waves(
     base: tuple[float, float, float], seed: int, frequency: float, contrast: float
 ) -> Texture:
-    """A smooth, aperiodic pattern in space: a sum of plane waves, mostly of brightness, a little of hue."""
+    """A smooth, aperiodic pattern: a sum of plane waves, mostly of brightness, a little of hue."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(6, 3))
     directions *= frequency / np.linalg.norm(directions, axis=1, keepdims=True)
@@ -129,7 +131,7 @@ def _trace(origins: Array, directions: Array) -> tuple[Array, Array]:
 
 
 def _cameras(width: int) -> Cameras:
-    """A hand-held sweep past the scene: left to right, up and down twice, always looking at the middle."""
+    """A hand-held sweep past the scene: left to right, up and down twice, facing the middle."""
     scale = width / WIDTH
     height = round(HEIGHT * scale)
     angle = np.linspace(-0.46, 0.46, N_CAMERAS)
@@ -153,7 +155,7 @@ def _cameras(width: int) -> Cameras:
 
 
 def _photograph(cameras: Cameras, samples: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
-    """8-bit photographs (the mean of samples² rays a pixel) and the exact z-depth of each pixel's centre."""
+    """8-bit photographs (the mean of samples² rays a pixel) and exact z-depth at pixel centres."""
     h, w = cameras.height, cameras.width
     y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
     centre = torch.stack([x, y], -1).double().expand(len(cameras), h, w, 2)
@@ -262,8 +264,8 @@ def load_embedded(n_views: int = 3, *, width: int | None = None, per_view: int =
             training view are kept.
 
     Returns:
-        24 cameras, every fourth of them a test view; the scene itself never changes, whatever the seed of a
-        training.
+        24 cameras, every fourth of them a test view; the scene itself never changes, whatever the
+        seed of a training.
     """
     cameras = _cameras(width or WIDTH)
     images, depth = _photograph(cameras)
@@ -283,5 +285,6 @@ def load_embedded(n_views: int = 3, *, width: int | None = None, per_view: int =
         keypoints={view: k.scaled(1 / UNIT) for view, k in keypoints.items()},
         depth=depth / UNIT,
         unseen=AroundFocusPoses.from_cameras(cameras[torch.tensor(train)]),
-        split=f"every 4th of {N_CAMERAS} views from the 3rd is a test view; {n_views} evenly spaced of the rest",
+        split=f"every 4th of {N_CAMERAS} views from the 3rd is a test view;"
+        f" {n_views} evenly spaced of the rest",
     )

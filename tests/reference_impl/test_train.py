@@ -160,7 +160,8 @@ def test_a_stopped_run_keeps_its_last_step_and_goes_on(tmp_path):
     )
     code = (
         "import sys; from pathlib import Path; from reference_impl import train as t;"
-        f"from reference_impl.config import load_config; c = load_config(Path({str(tmp_path / 'c.json')!r}));"
+        "from reference_impl.config import load_config;"
+        f"c = load_config(Path({str(tmp_path / 'c.json')!r}));"
         "t.parse = lambda _: c; sys.exit(t.main())"
     )
     process = subprocess.Popen(
@@ -198,7 +199,7 @@ def test_non_finite_loss_names_term_step_and_checkpoint(tmp_path):
     ):
         watch.check(tmp_path)
     (tmp_path / "checkpoints" / "step_0000003").mkdir(parents=True)
-    with pytest.raises(NonFiniteLossError, match="last good checkpoint is .*step_0000003"):
+    with pytest.raises(NonFiniteLossError, match=r"last good checkpoint is .*step_0000003"):
         watch.check(tmp_path)
 
 
