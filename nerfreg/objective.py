@@ -55,7 +55,7 @@ class Objective:
         >>> objective = Objective({"smooth": (DepthSmoothness(), Linear(400.0, 0.1, 512))})
         >>> depth = torch.tensor([[[1.0, 2.0], [1.0, 1.0]]], requires_grad=True)
         >>> value = objective(512, {"smooth": {"depth": depth}})
-        >>> round(float(value.total), 4), float(value.values["smooth"]), value.weights["smooth"]
+        >>> round(value.total.item(), 4), value.values["smooth"].item(), value.weights["smooth"]
         (0.1, 1.0, 0.1)
     """
 

@@ -91,6 +91,7 @@ def test_tensor_step_works():
     assert objective(torch.tensor(5), {"a": {"x": x_of(2)}}).total.item() == pytest.approx(2.0)
 
 
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
