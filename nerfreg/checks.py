@@ -1,10 +1,9 @@
 """What every public function says about an argument it cannot use.
 
 Shapes and types are always checked: that costs nothing. Checks of *values* (is every ``std``
-positive?) would make
-the host wait for the device, so they happen only while they are switched on: for the whole process
-    by the
-environment variable ``NERFREG_CHECK_VALUES=1``, for a block of code by :func:`check_values`.
+positive?) would make the host wait for the device, so they happen only while they are switched on:
+for the whole process by the environment variable ``NERFREG_CHECK_VALUES=1``, for a block of code by
+:func:`check_values`.
 """
 
 import os

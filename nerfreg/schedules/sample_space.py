@@ -31,7 +31,7 @@ class SampleSpaceAnnealing:
 
     Raises:
         ValueError: ``n_steps`` is negative or not whole, ``start`` or ``mid`` outside [0, 1],
-        ``form`` unknown.
+            ``form`` unknown.
 
     Source: Niemeyer et al. 2022 (RegNeRF), section on sample-space annealing. *Differs from
     upstream in:* the paper prints η = max(min(step/N, p), 1), constant 1, a slip; ``"paper"`` is
@@ -79,9 +79,8 @@ class SampleSpaceAnnealing:
 
     @classmethod
     def metric(cls, n_steps: int = 512) -> "SampleSpaceAnnealing":
-        """Our setting for metric bounds that hug the scene.
+        """Our setting for metric bounds that hug the scene, as keypoints give them.
 
-        Such are those that its structure-from-motion points give.
         Only near moves (mid = 1): what lies behind a far bound that is cut off has nowhere to go,
         and would settle in front. The nearest quarter is closed at first (start = 0.75): that is
         where the false matter forms, while most of the scene stays within reach. Chosen by this

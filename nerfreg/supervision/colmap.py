@@ -38,8 +38,7 @@ def keypoints_from_colmap(
 
     Returns:
         Keypoints by view name: depths are z-depths from the view's own pose in the model, world
-            units of the
-        model; pixels are those of the model's images, distortion removed.
+        units of the model; pixels are those of the model's images, distortion removed.
 
     Raises:
         ImportError: pycolmap is not installed.

@@ -1,9 +1,8 @@
 """Is a COLMAP model whole? Asked before pycolmap sees it.
 
 pycolmap trusts the counts in a file: of a truncated binary model it reads some silently as if
-    whole, and
-on others it loops over garbage for minutes (seen with 3.13 and 4.2). So each file is first walked
-along its own counts, without interpreting it, and must end where they say.
+whole, and on others it loops over garbage for minutes (seen with 3.13 and 4.2). So each file is
+first walked along its own counts, without interpreting it, and must end where they say.
 """
 
 import struct

@@ -31,9 +31,8 @@ class AroundFocusPoses:
     Source:
         Niemeyer et al., RegNeRF, CVPR 2022, and its code for DTU. *Differs from upstream in* that
         box and focus are those of the training cameras alone (there: of all, the test cameras among
-            them); the
-        box is measured in the average camera's axes (there: in the world's, the same thing once all
-        poses are recentred).
+        them); the box is measured in the average camera's axes (there: in the world's, the same
+        thing once all poses are recentred).
 
     Example:
         >>> import torch

@@ -43,10 +43,9 @@ class ForwardFacingPoses:
     Source:
         Niemeyer et al., RegNeRF, CVPR 2022, and its code for LLFF. *Differs from upstream in* that
         the box is that of the training cameras alone (there: of all, the test cameras among them),
-            measured
-        in the average camera's axes (there: in the world's, the same thing once all poses are
-        recentred); and that n draws give n poses, where the released code keeps the last of all its
-        draws.
+        measured in the average camera's axes (there: in the world's, the same thing once all poses
+        are recentred); and that n draws give n poses, where the released code keeps the last of all
+        its draws.
 
     Example:
         >>> import torch

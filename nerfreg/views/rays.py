@@ -107,8 +107,7 @@ def shift_origins(rays: Rays, plane_z: float) -> Rays:
         o' = o + t₀·d,  t₀ = (plane_z − o_z) / d_z
 
     The directions stay, so each ray is the same line with another zero: the point that was at t is
-        now at
-    t − t₀, with t₀ from :func:`plane_parameter`. t' is therefore no longer z-depth.
+    now at t − t₀, with t₀ from :func:`plane_parameter`. t' is therefore no longer z-depth.
 
     Args:
         rays: in the world.
