@@ -222,7 +222,7 @@ def test_dry_run_draws_and_does_not_train(tmp_path, capsys):
     assert not (run / "checkpoints").exists()
     for text in (
         "train     view00, view11, view23",
-        "bounds    0.5 to 9",
+        "bounds    0.5 to 4.25",
         "keypoints view00:",
         "depth_kl",
     ):

@@ -1,0 +1,154 @@
+"""Recipes: each builds for every kind of scene and carries the numbers that were published."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from nerfreg import DepthKL, DepthSmoothness, Objective, SampleSpaceAnnealing
+from nerfreg.recipes import RECIPES, Recipe
+from nerfreg.schedules import Linear
+
+LONG = 70_000  # about RegNeRF's training on LLFF with 3 views: 69,768 steps
+SCENES = list(itertools.product((True, False), (3, 9), (500, LONG)))
+
+
+def weights_of(recipe: Recipe) -> dict[str, object]:
+    terms = {**recipe.keypoint_terms, **recipe.patch_terms}
+    coarse = {f"{name}, coarse": weight for name, weight in recipe.coarse_weights.items()}
+    return {name: weight for name, (_, weight) in terms.items()} | coarse
+
+
+def value(weight, step) -> float:
+    return float(weight(step) if callable(weight) else weight)
+
+
+def steps(n_steps: int) -> list[int]:
+    """Every step of a short run; of a long one its beginning, where schedules act, and a sieve."""
+    return sorted({*range(min(n_steps, 1000)), *range(0, n_steps, 997), n_steps - 1})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("forward_facing", "n_views", "n_steps"), SCENES)
+class TestEveryRecipe:
+    @pytest.fixture
+    def recipe(self, name, forward_facing, n_views, n_steps) -> Recipe:
+        return RECIPES[name](forward_facing=forward_facing, n_views=n_views, n_steps=n_steps)
+
+    def test_says_its_name_and_source(self, recipe, name):
+        assert recipe.name == name
+        assert recipe.source.strip()
+
+    def test_rays_and_terms_belong_together(self, recipe):
+        """A share of rays that no loss looks at is waste; a loss without rays never runs."""
+        assert (recipe.keypoint_share > 0) == bool(recipe.keypoint_terms)
+        assert (recipe.unseen_share > 0) == bool(recipe.patch_terms)
+        assert 0 <= recipe.keypoint_share < 1, "colour needs rays, too"
+        assert 0 <= recipe.unseen_share <= 1
+        assert recipe.patch_size >= 2
+        assert not recipe.keypoint_terms.keys() & recipe.patch_terms.keys()
+        assert recipe.coarse_weights.keys() <= {*recipe.keypoint_terms, *recipe.patch_terms}
+        assert recipe.coordinates in ("ndc", "metric")
+        assert recipe.encoding in ("integrated", "positional")
+
+    def test_terms_make_an_objective(self, recipe):
+        terms = {**recipe.keypoint_terms, **recipe.patch_terms}
+        assert Objective(terms).starved() == list(terms)
+
+    def test_weights_are_finite_over_the_whole_run(self, recipe, n_steps):
+        for name, weight in weights_of(recipe).items():
+            values = [value(weight, step) for step in steps(n_steps)]
+            assert all(math.isfinite(x) and x >= 0 for x in values), name
+            assert max(values) > 0, f"{name} never acts"
+            assert value(weight, torch.tensor(n_steps // 3)) == pytest.approx(
+                value(weight, n_steps // 3), rel=1e-5
+            )
+
+    def test_annealing_stays_within_the_bounds_and_ends_in_time(self, recipe, n_steps):
+        if recipe.annealing is None:
+            return
+        near, far = 0.5, 3.5
+        bounds = [recipe.annealing(step, near, far) for step in steps(n_steps)]
+        slack = 4 * math.ulp(far)
+        for (low, high), (next_low, next_high) in itertools.pairwise(bounds):
+            assert near - slack <= next_low <= low + slack
+            assert high - slack <= next_high <= far + slack
+            assert low < high
+        assert bounds[0] != (near, far), "it anneals nothing"
+        assert bounds[-1] == (near, far), "the run ends without having sampled whole rays"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("n_steps", [1, 2, 10])
+def test_the_shortest_runs_build(name, n_steps):
+    """Schedules that are shares of the run round to 0 steps."""
+    recipe = RECIPES[name](forward_facing=False, n_views=3, n_steps=n_steps)
+    for step in range(n_steps):
+        assert all(math.isfinite(value(w, step)) for w in weights_of(recipe).values())
+        if recipe.annealing is not None:
+            near, far = recipe.annealing(step, 1.0, 2.0)
+            assert 1.0 <= near < far <= 2.0
+
+
+class TestRegNerf:
+    """Niemeyer et al., CVPR 2022, released configurations."""
+
+    @pytest.mark.parametrize("forward_facing", [True, False])
+    @pytest.mark.parametrize("n_views", [3, 6, 9])
+    def test_weight_falls_from_400_to_a_tenth_in_512_steps(self, forward_facing, n_views):
+        recipe = RECIPES["regnerf"](forward_facing=forward_facing, n_views=n_views, n_steps=LONG)
+        loss, weight = recipe.patch_terms["depth_smoothness"]
+        assert weight == Linear(400.0, 0.1, 512)
+        assert [value(weight, s) for s in (0, 256, 512, LONG)] == pytest.approx(
+            [400, 200.05, 0.1, 0.1]
+        )
+        assert isinstance(loss, DepthSmoothness)
+        assert (loss.norm, loss.reduction) == ("l2", "mean")
+        assert recipe.coarse_weights == {"depth_smoothness": 0.1}
+        assert (recipe.opacity_weighting, recipe.patch_size, recipe.unseen_share) == (True, 8, 1)
+        assert (recipe.encoding, recipe.coordinates) == ("integrated", "ndc")
+        assert not recipe.keypoint_terms
+
+    @pytest.mark.parametrize(
+        ("forward_facing", "n_steps", "start", "mid"),
+        [(True, 512, 1e-4, 1.0), (False, 256, 0.5, 0.5)],
+    )
+    def test_annealing_is_the_data_sets_and_off_at_9_views(
+        self, forward_facing, n_steps, start, mid
+    ):
+        def build(n_views):
+            recipe = RECIPES["regnerf"](
+                forward_facing=forward_facing, n_views=n_views, n_steps=LONG
+            )
+            return recipe.annealing
+
+        published = SampleSpaceAnnealing(n_steps, start, mid, form="released")
+        assert [build(n) for n in (2, 3, 6, 8)] == [published] * 4
+        assert [build(n) for n in (9, 20)] == [None, None]
+
+    def test_short_runs_keep_the_published_end_value_as_their_start(self):
+        recipe = RECIPES["regnerf"](forward_facing=False, n_views=3, n_steps=2000)
+        weight = recipe.patch_terms["depth_smoothness"][1]
+        assert value(weight, 0) == pytest.approx(0.1)
+        assert recipe.annealing == SampleSpaceAnnealing(1600, 0.5, 0.5, form="released")
+
+
+@pytest.mark.parametrize(("forward_facing", "n_views", "n_steps"), SCENES)
+def test_dsnerf_weighs_a_tenth_on_half_of_the_rays(forward_facing, n_views, n_steps):
+    """Deng et al., CVPR 2022, released defaults; the same for every scene."""
+    recipe = RECIPES["dsnerf"](forward_facing=forward_facing, n_views=n_views, n_steps=n_steps)
+    loss, weight = recipe.keypoint_terms["depth_kl"]
+    assert isinstance(loss, DepthKL)
+    assert (weight, recipe.keypoint_share) == (0.1, 0.5)
+    assert not recipe.coarse_weights, "the released code supervises the fine level alone"
+    assert (recipe.coordinates, recipe.encoding) == ("metric", "positional")
+    assert recipe.annealing is None
+    assert not recipe.patch_terms
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("mipnerf", "integrated"), ("nerf", "positional")])
+def test_baselines_add_nothing(name, encoding):
+    recipe = RECIPES[name](forward_facing=True, n_views=3, n_steps=LONG)
+    assert weights_of(recipe) == {}
+    assert (recipe.annealing, recipe.encoding) == (None, encoding)
