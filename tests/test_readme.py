@@ -100,6 +100,13 @@ def test_the_first_example_trains(training):
         assert parameter.grad.abs().max() > 0
 
 
+def test_every_loss_has_a_page_in_the_index():
+    index = ROOT / "docs" / "regularizers" / "README.md"
+    pages = {page.name for page in index.parent.glob("*.md")} - {index.name}
+    assert {f"{loss}.md" for loss in ("depth_kl", "depth_mse", "depth_smoothness")} <= pages
+    assert pages <= {*links(index)}
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "regularizers").glob("*.md")), ids=name)
 def test_a_regularizers_examples_run(page):
     for code in blocks(page, "python"):
