@@ -15,37 +15,51 @@ if __package__ in (None, ""):  # run as a file: its folder is on the path, the p
 
 import imageio.v3 as iio
 import tyro
+from PIL import Image
 
-from reference_impl.report import save_image, tiles
+from reference_impl.report import picture_stem, save_image, tiles
 
 METRICS = ("psnr", "ssim", "depth_mae", "depth_error")
+# What must agree for runs to be repetitions of one another: they differ in their seed alone.
+SETTING = ("scene", "recipe", "views", "steps", "size")
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
     """A run's metrics.json.
 
     Raises:
-        ValueError: the run is not finished, or the file is damaged.
+        ValueError: the run is not finished, or the file is damaged or of an older version.
     """
     path = run / "metrics.json"
     if not path.is_file():
         raise ValueError(f"{run}: no metrics.json there; is the run finished?")
     try:
-        result: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        result: Any = json.loads(path.read_text())
+    except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
+    kinds = {"scene": str, "recipe": str, "mean": dict, "images": dict}
+    if not isinstance(result, dict) or not all(
+        isinstance(result.get(key), kind) for key, kind in kinds.items()
+    ):
+        raise ValueError(f"{path}: not the metrics of a run: expected {', '.join(kinds)}")
+    missing = [key for key in (*SETTING, "seed") if key not in result]
+    if missing:
+        raise ValueError(
+            f"{path}: made by an older version (no {', '.join(missing)}); run evaluate.py {run}"
+        )
     return result
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown: a row for each scene and recipe, mean ± standard deviation over its runs."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    """Markdown: a row for each setting, mean ± standard deviation over its runs."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for result in results:
-        groups.setdefault((result["scene"], result["recipe"]), []).append(result)
+        setting = tuple(result[key] for key in SETTING[:-1])
+        groups.setdefault((*setting, tuple(result["size"])), []).append(result)
     shown = [m for m in METRICS if any(m in r["mean"] for r in results)]
-    lines = ["| scene | recipe | runs | " + " | ".join(shown) + " | train s |"]
-    lines.append("|" + "---|" * (len(shown) + 4))
-    for (scene, recipe), runs in sorted(groups.items()):
+    columns = [*SETTING, "runs", *shown, "train s"]
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for (*setting, (width, height)), runs in sorted(groups.items()):
         cells = []
         for metric in shown:
             values = [r["mean"][metric] for r in runs if metric in r["mean"]]
@@ -56,7 +70,8 @@ def table(results: list[dict[str, Any]]) -> str:
             cells.append(f"{statistics.mean(values):.3f}{spread}")
         seconds = [r["train_seconds"] for r in runs if "train_seconds" in r]
         cells.append(f"{statistics.mean(seconds):.0f}" if seconds else "")
-        lines.append(f"| {scene} | {recipe} | {len(runs)} | " + " | ".join(cells) + " |")
+        row = [*map(str, setting), f"{width}x{height}", str(len(runs)), *cells]
+        lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 
@@ -70,10 +85,18 @@ def compare(runs: list[Path], /, out: Path | None = None, view: str | None = Non
     """
     if not runs:
         raise ValueError("no run given")
+    folders = [run.resolve() for run in runs]
+    twice = [str(run) for i, run in enumerate(runs) if folders[i] in folders[:i]]
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: given twice")
     results = [read_metrics(run) for run in runs]
-    print(table(results))
     if out is None:
+        print(table(results))
         return
+    if out.suffix != ".png":
+        raise ValueError(f"--out {out}: the picture is a PNG, so its name must end in .png")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out {out}: there is no folder {out.parent}")
     scenes = {result["scene"] for result in results}
     if len(scenes) > 1:
         raise ValueError(
@@ -83,23 +106,26 @@ def compare(runs: list[Path], /, out: Path | None = None, view: str | None = Non
     chosen = view or names[len(names) // 2]
     if chosen not in names:
         raise ValueError(f"--view {chosen}: not a test view, choose one of {', '.join(names)}")
-    stem = Path(chosen).stem
+    print(table(results))
+    save_image(_side_by_side(runs, results, picture_stem(chosen)), out)
+    print(f"picture: {out}")
+
+
+def _side_by_side(runs: list[Path], results: list[dict[str, Any]], stem: str) -> Image.Image:
+    """A column for each run, a row for each kind of picture of the view."""
     kinds = [
         k
         for k in ("rgb", "depth", "depth_error")
         if (runs[0] / "test" / f"{stem}_{k}.png").is_file()
     ]
     truth = iio.imread(runs[0] / "test" / f"{stem}_truth.png")
-    columns = [
-        (f"{r['recipe']}, seed {r['seed']}", run) for r, run in zip(results, runs, strict=True)
-    ]
+    titles = [f"{r['recipe']}, seed {r['seed']}" for r in results]
     rows = [
         [truth if kind == "rgb" else truth * 0 + 255]
-        + [iio.imread(run / "test" / f"{stem}_{kind}.png") for _, run in columns]
+        + [iio.imread(run / "test" / f"{stem}_{kind}.png") for run in runs]
         for kind in kinds
     ]
-    save_image(tiles(rows, ["photograph", *(title for title, _ in columns)], kinds), out)
-    print(f"picture: {out}")
+    return tiles(rows, ["photograph", *titles], kinds)
 
 
 def main() -> int:

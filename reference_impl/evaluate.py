@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 if __package__ in (None, ""):  # run as a file: its folder is on the path, the project's root is not
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -19,6 +19,7 @@ import tyro
 from torch import Tensor
 
 from reference_impl import metrics, report
+from reference_impl.config import resolve_device
 from reference_impl.mipnerf import MipNerf, Rendering, render_image
 from reference_impl.ray_space import RaySpace
 from reference_impl.run import Run
@@ -27,10 +28,9 @@ from reference_impl.scenes import Scene
 
 @dataclass(frozen=True)
 class Picture:
-    """A rendered view: colour (H, W, 3), opacity (H, W) and z-depth (H, W)."""
+    """A rendered view: colour (H, W, 3) and z-depth (H, W)."""
 
     rgb: Tensor
-    opacity: Tensor
     depth: Tensor
 
 
@@ -40,7 +40,7 @@ def render_view(model: MipNerf, scene: Scene, space: RaySpace, view: int) -> Pic
     index, xy = space.image_grid(view)
     rendered = _render(model, scene, space, index, xy)
     depth = space.z_depth(rendered.depth, index, xy)
-    return Picture(rendered.rgb.clamp(0, 1).cpu(), rendered.opacity.cpu(), depth.cpu())
+    return Picture(rendered.rgb.clamp(0, 1).cpu(), depth.cpu())
 
 
 def _render(model: MipNerf, scene: Scene, space: RaySpace, index: Tensor, xy: Tensor) -> Rendering:
@@ -61,7 +61,7 @@ def point_errors(model: MipNerf, scene: Scene, space: RaySpace, view: int) -> Te
     return metrics.relative_depth_errors(depth, points.depth.float())
 
 
-def test_psnr(model: MipNerf, scene: Scene, space: RaySpace) -> float:
+def mean_test_psnr(model: MipNerf, scene: Scene, space: RaySpace) -> float:
     """Mean PSNR over the test views."""
     values = [
         metrics.psnr(render_view(model, scene, space, view).rgb, scene.images[view].float() / 255)
@@ -129,14 +129,17 @@ def evaluate_run(
         "scene": scene.name,
         "recipe": run.recipe.name,
         "seed": run.config.seed,
+        "views": len(scene.train),
+        "steps": run.config.steps,
+        "size": [scene.cameras.width, scene.cameras.height],
         "train": [scene.names[i] for i in scene.train],
         "step": step,
         "mean": mean,
         "images": images,
     }
     previous = folder / "metrics.json"
-    if seconds is None and previous.is_file():
-        seconds = json.loads(previous.read_text()).get("train_seconds")
+    if seconds is None:
+        seconds = _train_seconds(previous)
     if seconds is not None:
         result["train_seconds"] = round(seconds, 1)
     report.write_pictures(folder / "test", scene, pictures)
@@ -149,6 +152,15 @@ def evaluate_run(
     return result
 
 
+def _train_seconds(path: Path) -> float | None:
+    """What an earlier metrics.json says; nothing where it is missing or damaged."""
+    try:
+        seconds = json.loads(path.read_text())["train_seconds"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return seconds if isinstance(seconds, int | float) else None
+
+
 def summary(result: dict[str, Any]) -> str:
     """One line of the mean metrics."""
     units = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "depth_mae": "depth MAE {:.3f}"}
@@ -156,20 +168,21 @@ def summary(result: dict[str, Any]) -> str:
     return ", ".join(units[key].format(value) for key, value in result["mean"].items())
 
 
-def evaluate(run: Path, /, device: str = "cpu") -> None:
+def evaluate(run: Path, /, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
     """Recompute metrics.json, test pictures, sheet and flight of a run.
 
     Args:
         run: folder of the run.
-        device: that renders.
+        device: that renders; auto: CUDA where there is one.
     """
     from reference_impl import checkpoints
 
+    device_name = resolve_device(device)
     opened = Run.open(run)
-    model = opened.trained_model(run, device)
+    model = opened.trained_model(run, device_name)
     step = checkpoints.latest(run).step
     started = time.perf_counter()
-    result = evaluate_run(run, model, opened, opened.space(device), step=step)
+    result = evaluate_run(run, model, opened, opened.space(device_name), step=step)
     print(f"{run}, step {step}: {summary(result)} ({time.perf_counter() - started:.0f} s)")
 
 
@@ -177,7 +190,7 @@ def main() -> int:
     """Run from the command line: 0 done, 2 bad input."""
     try:
         tyro.cli(evaluate, description=__doc__)
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, OSError) as error:
         if os.environ.get("NERFREG_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)

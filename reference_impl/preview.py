@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
 
-from nerfreg.views import UnseenPatchSampler
+from nerfreg.views import UnseenPatchSampler, pinhole_rays
 from reference_impl.scenes import Scene
 
 N_PATCHES = 48
@@ -48,19 +48,12 @@ def draw_preview(scene: Scene, patches: UnseenPatchSampler | None, path: Path, s
             if axis is axes[1]:
                 figure.colorbar(shown, ax=axis, label="keypoint std / depth")
         if patches is not None:
-            drawn = patches.sample(
-                N_PATCHES, generator=torch.Generator(patches_device(patches)).manual_seed(seed)
-            )
+            generator = torch.Generator(patches.intrinsics.device).manual_seed(seed)
+            drawn = patches.sample(N_PATCHES, generator=generator)
             poses = drawn.c2w.cpu()
-            depth = _middle_depth(scene)
-            corners = drawn.xy[:, [0, 0, -1, -1], [0, -1, -1, 0]].cpu()
-            k = scene.cameras.intrinsics[0].to(corners)
-            camera = torch.cat(
-                [(corners - k[:2, 2]) / k[[0, 1], [0, 1]], torch.ones_like(corners[..., :1])], -1
-            )
-            world = poses[:, None, :, 3] + depth * torch.einsum(
-                "nij,nkj->nki", poses[:, :, :3], camera
-            )
+            corners = drawn.xy[:, [0, 0, -1, -1], [0, -1, -1, 0]]
+            rays = pinhole_rays(drawn.c2w[:, None], drawn.intrinsics[:, None], corners)
+            world = (rays.origins + _middle_depth(scene) * rays.directions).cpu()
             for pose, patch in zip(poses, world, strict=True):
                 outline = torch.cat([patch, patch[:1]])
                 axis.plot(*flat(outline), color="tab:orange", linewidth=0.8)
@@ -90,18 +83,12 @@ def draw_preview(scene: Scene, patches: UnseenPatchSampler | None, path: Path, s
     return path
 
 
-def patches_device(patches: UnseenPatchSampler) -> torch.device:
-    """Where the sampler draws."""
-    return patches.intrinsics.device
-
-
 def _frame(scene: Scene) -> tuple[Tensor, Tensor, Tensor]:
     """Axes of the mean training camera: right, up, forward."""
-    right, down, forward = scene.cameras.c2w[scene.train].mean(0)[:, :3].unbind(-1)
+    right, _, forward = scene.cameras.c2w[scene.train].mean(0)[:, :3].unbind(-1)
     forward = forward / forward.norm()
     right = right - (right @ forward) * forward
     right = right / right.norm()
-    del down
     return right, torch.linalg.cross(right, forward), forward
 
 

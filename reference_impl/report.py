@@ -1,7 +1,7 @@
 """Pictures of a run: test views beside the truth, depth in false colour, a closing flight."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
@@ -41,13 +41,18 @@ def error_pixels(depth: Tensor, truth: Tensor, full_scale: float) -> Pixels:
 
 
 def depth_range(scene: Scene, pictures: Mapping[int, "Picture"]) -> tuple[float, float]:
-    """The range that depth pictures share: of exact depth, else of keypoints, else as rendered."""
+    """The range that depth pictures share.
+
+    That of exact depth, else of keypoints, else as rendered, else the scene's bounds.
+    """
     if scene.depth is not None:
         values = scene.depth[scene.test].flatten()
     elif any(len(k.depth) for k in scene.keypoints.values()):
         values = torch.cat([k.depth for k in scene.keypoints.values()])
-    else:
+    elif pictures:
         values = torch.cat([p.depth.flatten() for p in pictures.values()])
+    else:
+        return scene.near, scene.far
     low, high = torch.quantile(
         values.float()[:: max(len(values) // 100_000, 1)], torch.tensor([0.01, 0.99])
     )
@@ -82,12 +87,17 @@ def save_image(image: Image.Image | Pixels, path: Path) -> None:
     partial.rename(path)
 
 
+def picture_stem(name: str) -> str:
+    """What a view's pictures are called: its whole name, so that left/1 and right/1 differ."""
+    return str(PurePosixPath(name).with_suffix("")).replace("/", "_")
+
+
 def write_pictures(folder: Path, scene: Scene, pictures: Mapping[int, "Picture"]) -> None:
     """Each test view as PNGs: NAME_rgb, _truth, _depth and, where depth is known, _depth_error."""
     folder.mkdir(parents=True, exist_ok=True)
     near, far = depth_range(scene, pictures)
     for view, picture in pictures.items():
-        name = Path(scene.names[view]).stem
+        name = picture_stem(scene.names[view])
         save_image(to_pixels(picture.rgb), folder / f"{name}_rgb.png")
         save_image(scene.images[view].numpy(), folder / f"{name}_truth.png")
         save_image(depth_pixels(picture.depth, near, far), folder / f"{name}_depth.png")
@@ -151,11 +161,7 @@ def write_flight(path: Path, model: MipNerf, scene: Scene, space: RaySpace, fram
     poses = flight_poses(train.c2w[sequence], frames).to(space.cameras.c2w)
     intrinsics = train.intrinsics[:1].expand(frames, 3, 3).to(poses)
     flown = replace(space, cameras=replace(space.cameras, c2w=poses, intrinsics=intrinsics))
-    near, far = (
-        depth_range(scene, {})
-        if scene.depth is not None or scene.keypoints
-        else (scene.near, scene.far)
-    )
+    near, far = depth_range(scene, {})
     images: list[Pixels] = []
     for frame in range(frames):
         index, xy = flown.image_grid(frame)

@@ -135,7 +135,8 @@ def _named_as_rows(
 
     Reduced copies often carry other names than the photographs that COLMAP saw. Both, sorted by
     name, are in the order of the rows. A model of the training views alone has too few names to
-    count; those of the full model beside it tell their rows.
+    count; those of the full model beside it tell their rows. Where that one does not know them, the
+    model is of other photographs: it keeps its names, and the reader reports that none fits.
     """
     if {PurePath(name).stem for name in names} & {PurePath(name).stem for name in model.names}:
         return model
@@ -145,6 +146,6 @@ def _named_as_rows(
     full = sfm.full_model_names(folder)
     if len(full) == len(names) and set(photographs) <= set(full):
         return model.renamed(dict(zip(sorted(full), names, strict=True)))
-    if len(photographs) == len(train):
+    if not full and len(photographs) == len(train):
         return model.renamed(dict(zip(photographs, (names[i] for i in sorted(train)), strict=True)))
     return model

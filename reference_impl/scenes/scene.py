@@ -76,6 +76,8 @@ class Scene:
             raise SceneError(self.name, f"views {outside} do not exist: the scene has {n} images")
         if not self.train:
             raise SceneError(self.name, "there is no training view")
+        if not self.test:
+            raise SceneError(self.name, "there is no test view")
         both = sorted(set(self.train) & set(self.test))
         if both:
             raise SceneError(self.name, f"views {both} are both for training and for testing")

@@ -1,0 +1,115 @@
+"""The table of runs, its groups and what it refuses."""
+
+import json
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from reference_impl.compare import compare, read_metrics, table
+
+
+def result(**changes):
+    values = {
+        "scene": "room",
+        "recipe": "nerf",
+        "seed": 0,
+        "views": 3,
+        "steps": 100,
+        "size": [24, 18],
+        "mean": {"psnr": 20.0, "ssim": 0.5},
+        "images": {"left/1.png": {"psnr": 20.0}},
+        "train_seconds": 7.0,
+    }
+    return {**values, **changes}
+
+
+def write_run(folder, **changes):
+    (folder / "test").mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(result(**changes)))
+    for kind in ("rgb", "truth", "depth"):
+        iio.imwrite(folder / "test" / f"left_1_{kind}.png", np.zeros((18, 24, 3), np.uint8))
+    return folder
+
+
+def rows(results):
+    return table(results).splitlines()[2:]
+
+
+def test_a_group_is_one_setting_and_its_seeds():
+    assert table([result(), result(seed=1, mean={"psnr": 22.0, "ssim": 0.5})]).splitlines() == [
+        "| scene | recipe | views | steps | size | runs | psnr | ssim | train s |",
+        "|---|---|---|---|---|---|---|---|---|",
+        "| room | nerf | 3 | 100 | 24x18 | 2 | 21.000 ± 1.414 | 0.500 ± 0.000 | 7 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"scene": "hall"},
+        {"recipe": "fewview"},
+        {"views": 6},
+        {"steps": 200},
+        {"size": [48, 36]},
+    ],
+)
+def test_other_settings_are_other_groups(other):
+    assert len(rows([result(), result(seed=1)])) == 1
+    assert len(rows([result(), result(seed=1, **other)])) == 2
+
+
+def test_a_run_given_twice_is_refused(tmp_path, capsys):
+    run = write_run(tmp_path / "run")
+    with pytest.raises(ValueError, match="run: given twice"):
+        compare([run, tmp_path / "x" / ".." / "run"])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not the metrics of a run"),
+        ("3", "not the metrics of a run"),
+        ('{"scene": "room"}', "expected scene, recipe, mean, images"),
+        (
+            '{"scene": "room", "recipe": "nerf", "mean": [], "images": {}}',
+            "not the metrics of a run",
+        ),
+        (
+            '{"scene": "room", "recipe": "nerf", "mean": {}, "images": {}, "seed": 0, "steps": 1}',
+            r"made by an older version \(no views, size\); run evaluate.py",
+        ),
+    ],
+)
+def test_files_that_are_no_metrics_are_named(tmp_path, content, message):
+    (tmp_path / "metrics.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"metrics\.json: .*{message}"):
+        read_metrics(tmp_path)
+
+
+def test_a_folder_without_metrics(tmp_path):
+    with pytest.raises(ValueError, match="is the run finished"):
+        read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [("picture.jpg", r"must end in \.png"), ("nowhere/picture.png", "there is no folder")],
+)
+def test_out_is_checked_before_anything_is_printed(tmp_path, capsys, out, message):
+    run = write_run(tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        compare([run], out=tmp_path / out)
+    assert capsys.readouterr().out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_picture_finds_views_in_folders(tmp_path, capsys):
+    runs = [write_run(tmp_path / name, seed=i) for i, name in enumerate("ab")]
+    compare(runs, out=tmp_path / "picture.png", view="left/1.png")
+    assert "| room | nerf | 3 | 100 | 24x18 | 2 |" in capsys.readouterr().out
+    assert iio.imread(tmp_path / "picture.png").shape[2] == 3
+    with pytest.raises(ValueError, match=r"--view x: not a test view, choose one of left/1\.png"):
+        compare(runs, out=tmp_path / "picture.png", view="x")
