@@ -51,30 +51,41 @@ class BatchSampler:
         self.space, self.recipe, self.device = space, recipe, device
         self.train = torch.tensor(scene.train, device=device)
         self.images = scene.images[scene.train].to(device)
-        points = [(view, k) for view, k in scene.keypoints.items() if len(k.depth)]
+        # A keypoint outside of the bounds would ask its ray not to stop in any sample.
+        inside = {
+            view: k.where((k.depth > scene.near) & (k.depth < scene.far))
+            for view, k in scene.keypoints.items()
+        }
+        points = [(view, k) for view, k in inside.items() if len(k)]
         use_keypoints = bool(points) and bool(recipe.keypoint_terms)
-        self.n_keypoints = int(n_rays * recipe.keypoint_share) if use_keypoints else 0
+        self.n_keypoints = max(1, int(n_rays * recipe.keypoint_share)) if use_keypoints else 0
         self.n_color = n_rays - self.n_keypoints
-        area = recipe.patch_size**2
-        self.n_patches = round(recipe.unseen_share * n_rays / area) if recipe.patch_terms else 0
+        self.n_patches = 0
+        if recipe.patch_terms:
+            self.n_patches = max(1, round(recipe.unseen_share * n_rays / recipe.patch_size**2))
         if points:
-            self.point_index = torch.cat([torch.full((len(k.depth),), v) for v, k in points]).to(
-                device
-            )
+            index = [torch.full((len(k),), view) for view, k in points]
+            self.point_index = torch.cat(index).to(device)
             self.point_xy = torch.cat([k.xy for _, k in points]).float().to(device)
             self.point_depth = torch.cat([k.depth for _, k in points]).float().to(device)
             self.point_std = torch.cat([k.std for _, k in points]).float().to(device)
-        self.patches = (
-            UnseenPatchSampler(
-                scene.unseen.to(device),
-                scene.cameras.intrinsics[scene.train].to(device),
-                recipe.patch_size,
-                image_size=(scene.cameras.width, scene.cameras.height),
-                ndc_near=space.ndc_near,
+        self.patches = self._patch_sampler(scene) if self.n_patches else None
+
+    def _patch_sampler(self, scene: Scene) -> UnseenPatchSampler:
+        size = (scene.cameras.width, scene.cameras.height)
+        try:
+            return UnseenPatchSampler(
+                scene.unseen.to(self.device),
+                scene.cameras.intrinsics[scene.train].to(self.device),
+                self.recipe.patch_size,
+                image_size=size,
+                ndc_near=self.space.ndc_near,
+                ndc_scale=self.space.ndc_scale,
             )
-            if self.n_patches
-            else None
-        )
+        except ValueError as error:
+            raise ValueError(
+                f"--width: photographs of {size[0]}x{size[1]} pixels: {error}"
+            ) from error
 
     def draw(self, generator: torch.Generator) -> Batch:
         """Draw one batch; the same generator state gives the same batch."""

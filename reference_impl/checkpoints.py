@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ def save(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
+    seconds: float,
 ) -> Checkpoint:
     """Write a checkpoint under a temporary name, rename it, then drop all but the newest two."""
     folder = run / "checkpoints"
@@ -55,7 +58,10 @@ def save(
             tensors[f"{index}.{key}"] = torch.as_tensor(value).cpu().contiguous()
     save_file(tensors, partial / "optimizer.safetensors", metadata)
     (partial / "state.json").write_text(
-        json.dumps({"step": step, "param_groups": state["param_groups"]}, indent=2) + "\n"
+        json.dumps(
+            {"step": step, "seconds": seconds, "param_groups": state["param_groups"]}, indent=2
+        )
+        + "\n"
     )
     if target.exists():
         shutil.rmtree(target)
@@ -77,6 +83,15 @@ def latest(run: Path) -> Checkpoint:
     return Checkpoint(found[-1], int(found[-1].name.removeprefix("step_")))
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file raises into one error that names it."""
+    try:
+        yield
+    except (OSError, SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{path}: not a readable checkpoint: {error}") from error
+
+
 def load_model(checkpoint: Checkpoint, model: nn.Module) -> None:
     """Fill a model from a checkpoint.
 
@@ -84,12 +99,10 @@ def load_model(checkpoint: Checkpoint, model: nn.Module) -> None:
         ValueError: the file is unreadable, of another format, or of another architecture.
     """
     path = checkpoint.path / "model.safetensors"
-    try:
+    with reading(path):
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
         tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: not a readable checkpoint: {error}") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}")
     if metadata.get("fingerprint") != fingerprint(model):
@@ -109,15 +122,28 @@ def load_training(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
-) -> int:
-    """Restore model, optimiser and random state; returns the step to go on with."""
+) -> tuple[int, float]:
+    """Restore model, optimiser and random state.
+
+    Returns:
+        The step to go on with, and the seconds that training took so far.
+
+    Raises:
+        ValueError: as :func:`load_model`, or another of the checkpoint's files is damaged.
+    """
     load_model(checkpoint, model)
-    state: dict[str, Any] = json.loads((checkpoint.path / "state.json").read_text())
-    tensors = load_file(checkpoint.path / "optimizer.safetensors")
-    generator.set_state(tensors.pop("generator"))
+    path = checkpoint.path / "state.json"
+    with reading(path):
+        state: dict[str, Any] = json.loads(path.read_text())
+        step, seconds, groups = state["step"], state["seconds"], state["param_groups"]
+    path = checkpoint.path / "optimizer.safetensors"
+    with reading(path):
+        tensors = load_file(path)
+        random_state = tensors.pop("generator")
+    generator.set_state(random_state)
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
         entries.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": entries, "param_groups": state["param_groups"]})
-    return int(state["step"])
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+    return int(step), float(seconds)

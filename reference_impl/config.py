@@ -118,14 +118,64 @@ def resolve_steps(config: Config, width: int, height: int) -> int:
     return round(500 * config.views * height * width / 4096) if config.preset == "paper" else 2000
 
 
+def check(config: Config) -> None:
+    """Refuse values that no training could use, before anything is loaded or written.
+
+    Raises:
+        ValueError: an option is below its smallest value; the message names it.
+    """
+    smallest = {
+        "views": 1,
+        "steps": 0,
+        "width": 0,
+        "rays": 2 * max(config.devices, 1),
+        "devices": 1,
+        "model.width": 1,
+        "model.depth": 1,
+        "model.view-width": 1,
+        "model.n-samples": 2,
+        "model.max-degree": config.model.min_degree + 1,
+        "model.density-noise": 0,
+        "optimizer.lr-start": 1e-12,
+        "optimizer.lr-end": 1e-12,
+        "optimizer.warmup-steps": 0,
+        "optimizer.clip-value": 0,
+        "optimizer.clip-norm": 0,
+        "log.every": 1,
+        "log.checkpoint-every": 1,
+        "log.evaluate-every": 0,
+        "log.frames": 0,
+    }
+    for name, least in smallest.items():
+        value: Any = config
+        for part in name.split("."):
+            value = getattr(value, part.replace("-", "_"))
+        if not value >= least:
+            raise ValueError(f"--{name} must be at least {least}, got {value}")
+
+
+def resolve_device(name: str) -> str:
+    """``"cuda"`` or ``"cpu"``, as asked or, for ``"auto"``, as there is.
+
+    Raises:
+        ValueError: CUDA is asked for and not there.
+    """
+    cuda = torch.cuda.is_available()
+    if name == "cuda" and not cuda:
+        raise ValueError("--device cuda: there is no CUDA device here; use --device cpu")
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"--device {name}: expected auto, cpu or cuda")
+    return ("cuda" if cuda else "cpu") if name == "auto" else name
+
+
 def resolve_precision(config: Config) -> Literal["32-true", "bf16-mixed"]:
     """Precision: as asked, or bfloat16 where the hardware has instructions for it."""
     if config.precision != "auto":
         return config.precision
-    if config.device != "cpu" and torch.cuda.is_available():
+    if resolve_device(config.device) == "cuda":
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     cpu = Path("/proc/cpuinfo")
-    flags = set(cpu.read_text().split()) if cpu.is_file() else set()
+    flags = set(cpu.read_text().split()) if cpu.is_file() else set[str]()
     return "bf16-mixed" if flags & {"avx512_bf16", "amx_bf16"} else "32-true"
 
 
@@ -153,7 +203,7 @@ def load_config(path: Path) -> Config:
         values["optimizer"] = OptimizerConfig(**values["optimizer"])
         values["log"] = LogConfig(**values["log"])
         return Config(**values)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: not a configuration of this version of nerfreg: {error}"
         ) from error

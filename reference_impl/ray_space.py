@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nerfreg.views import Cameras, Rays, ndc_to_depth
+from nerfreg.views import Cameras, Rays, ndc_scale, ndc_to_depth
 from reference_impl.scenes import Scene
 
 
@@ -18,26 +18,30 @@ class RaySpace:
         near: smallest ray parameter t.
         far: largest ray parameter t.
         ndc_near: depth of the plane that NDC starts from; ``None``: metric, where t is z-depth.
+        ndc_scale: (2,) that every camera, photographed, unseen or flown, shares in NDC.
     """
 
     cameras: Cameras
     near: float
     far: float
-    ndc_near: float | None
+    ndc_near: float | None = None
+    ndc_scale: Tensor | None = None
 
     @classmethod
     def of(cls, scene: Scene, coordinates: str, device: torch.device | str = "cpu") -> "RaySpace":
         """The space that a recipe's ``coordinates`` mean for this scene."""
         cameras = scene.cameras.to(device=device)
         if coordinates == "ndc" and scene.ndc_near is not None:
-            return cls(cameras, 0.0, 1.0, scene.ndc_near)
-        return cls(cameras, scene.near, scene.far, None)
+            first = cameras.intrinsics[scene.train[0]]
+            scale = ndc_scale(first, cameras.width, cameras.height)
+            return cls(cameras, 0.0, 1.0, scene.ndc_near, scale)
+        return cls(cameras, scene.near, scene.far)
 
     def rays(self, index: Tensor, xy: Tensor) -> Rays:
         """Rays through pixel coordinates ``xy`` of cameras ``index``."""
         if self.ndc_near is None:
             return self.cameras.rays(index, xy)
-        return self.cameras.ndc_rays(index, xy, near=self.ndc_near)
+        return self.cameras.ndc_rays(index, xy, near=self.ndc_near, scale=self.ndc_scale)
 
     def z_depth(self, t: Tensor, index: Tensor, xy: Tensor) -> Tensor:
         """The z-depth at ray parameter ``t`` (…) or (…, S) of those rays."""

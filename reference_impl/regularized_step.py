@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nerfreg import Objective
+from nerfreg import DepthMSE, Objective
 from nerfreg.rays import edges_to_intervals
 from nerfreg.recipes import Recipe
 from reference_impl.batches import Batch, BatchSampler
@@ -62,18 +62,18 @@ class RegularizedStep(nn.Module):
         near, far = self.space.near, self.space.far
         if self.recipe.annealing is None:
             return near, far
-        # As a tensor on the device, so that a compiled model sees no new constant each step.
-        origins = batch.rays.origins
-        now = torch.tensor(step, device=origins.device)
-        bounds = self.recipe.annealing(now, origins.new_tensor(near), origins.new_tensor(far))
-        n_rays, n_color, n_keypoints = len(origins), len(batch.color), len(batch.depth)
-        whole = torch.zeros(n_rays, dtype=torch.bool, device=origins.device)
-        whole[n_color : n_color + n_keypoints] = True
-        near_all, far_all = (
-            torch.where(whole, origins.new_tensor(full), bound)
-            for full, bound in zip((near, far), bounds, strict=True)
-        )
-        return near_all, far_all
+        # Filled on the device: a compiled model sees no new constant at each step, and nothing is
+        # copied from the host, which would wait.
+        fill = batch.rays.origins.new_full
+        bounds = self.recipe.annealing(fill((), step), fill((), near), fill((), far))
+        n_rays = len(batch.rays.origins)
+        n_color, n_keypoints = len(batch.color), len(batch.depth)
+        columns: list[Tensor] = []
+        for full, annealed in zip((near, far), bounds, strict=True):
+            column = fill((n_rays,), 0.0) + annealed
+            column[n_color : n_color + n_keypoints] = full
+            columns.append(column)
+        return columns[0], columns[1]
 
     def forward(
         self, step: int, generator: torch.Generator
@@ -112,8 +112,8 @@ class RegularizedStep(nn.Module):
         if n_keypoints:
             of_keypoints = slice(n_color, n_color + n_keypoints)
             where = (batch.keypoint_index, batch.keypoint_xy)
-            for name in self.recipe.keypoint_terms:
-                if "mse" in name:
+            for name, (loss, _) in self.recipe.keypoint_terms.items():
+                if isinstance(loss, DepthMSE):
                     rendered = self.space.z_depth(rendering.depth[of_keypoints], *where)
                     inputs[name] = {"rendered": rendered, "depth": batch.depth}
                 else:

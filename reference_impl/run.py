@@ -9,7 +9,9 @@ from nerfreg.recipes import RECIPES, Recipe
 from reference_impl import checkpoints
 from reference_impl.config import (
     Config,
+    check,
     load_config,
+    resolve_device,
     resolve_precision,
     resolve_steps,
     resolve_width,
@@ -21,7 +23,7 @@ from reference_impl.scenes import Scene, load_scene
 
 @dataclass(frozen=True)
 class Run:
-    """A configuration with its steps and precision resolved, and what follows from it."""
+    """A configuration with nothing left to be decided, and what follows from it."""
 
     config: Config
     scene: Scene
@@ -34,15 +36,28 @@ class Run:
         Raises:
             ValueError: scene, recipe or number of views cannot be had; the message names which.
         """
+        check(config)
         if config.recipe not in RECIPES:
             known = ", ".join(RECIPES)
             raise ValueError(f"--recipe {config.recipe}: unknown, choose one of {known}")
+        resolve_device(config.device)
         scene = load_scene(config.scene, config.views, width=resolve_width(config))
         steps = resolve_steps(config, scene.cameras.width, scene.cameras.height)
         recipe = RECIPES[config.recipe](
             forward_facing=scene.ndc_near is not None, n_views=config.views, n_steps=steps
         )
-        resolved = replace(config, steps=steps, precision=resolve_precision(config))
+        embedded = config.scene == "embedded"
+        ndc = recipe.coordinates == "ndc" and scene.ndc_near is not None
+        resolved = replace(
+            config,
+            scene="embedded" if embedded else str(Path(config.scene).resolve()),
+            steps=steps,
+            width=scene.cameras.width,
+            precision=resolve_precision(config),
+            model=replace(
+                config.model, encoding=recipe.encoding, ray_shape="cylinder" if ndc else "cone"
+            ),
+        )
         return cls(resolved, scene, recipe)
 
     @classmethod
@@ -62,16 +77,9 @@ class Run:
         return RaySpace.of(self.scene, self.recipe.coordinates, device)
 
     def model(self) -> MipNerf:
-        """The network with its initial weights, encoding and ray shape as recipe and scene ask."""
-        ndc = self.space().ndc_near is not None
+        """The network with its initial weights."""
         torch.manual_seed(self.config.seed)
-        return MipNerf(
-            replace(
-                self.config.model,
-                encoding=self.recipe.encoding,
-                ray_shape="cylinder" if ndc else "cone",
-            )
-        )
+        return MipNerf(self.config.model)
 
     def trained_model(self, folder: Path, device: torch.device | str = "cpu") -> MipNerf:
         """The network as of the folder's last checkpoint."""

@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 import time
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,37 +29,57 @@ from tqdm import tqdm
 
 from reference_impl import checkpoints
 from reference_impl.batches import BatchSampler
-from reference_impl.config import PRESETS, Config, resolve_precision, save_config
-from reference_impl.evaluate import evaluate_run, summary, test_psnr
+from reference_impl.config import (
+    PRESETS,
+    Config,
+    check,
+    resolve_device,
+    resolve_precision,
+    save_config,
+)
+from reference_impl.evaluate import evaluate_run, mean_test_psnr, summary
 from reference_impl.mipnerf import clip_gradients_, learning_rate
 from reference_impl.preview import draw_preview
 from reference_impl.ray_space import RaySpace
 from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
 
+PREVIEW = "preview.png"
+
 
 class NonFiniteLossError(RuntimeError):
     """A loss became NaN or infinite."""
 
 
-def name_run(config: Config) -> Path:
+def name_run(run: Run) -> Path:
     """The run's folder: as asked (then it must be free), or the first free default name.
 
     Raises:
-        ValueError: the folder asked for already holds something.
+        ValueError: the folder asked for already holds something else than a dry run's picture.
     """
+    config = run.config
     if config.out:
         out = Path(config.out)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ValueError(
-                f"--out {out}: already exists and is not empty; use --resume {out} to go on"
+        if not is_free(out):
+            advice = (
+                f"use --resume {out} to go on"
+                if (out / "config.json").is_file()
+                else "choose another"
             )
+            raise ValueError(f"--out {out}: already exists and is not empty; {advice}")
         return out
-    base = f"{Path(config.scene).name}-{config.recipe}-{config.views}v-s{config.seed}"
+    base = f"{run.scene.name}-{config.recipe}-{config.views}v-s{config.seed}"
     out, copy = Path("runs") / base, 2
-    while out.exists():
+    while not is_free(out):
         out, copy = Path("runs") / f"{base}-{copy}", copy + 1
     return out
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing lies there but, perhaps, the picture of a dry run."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(path.name == PREVIEW for path in folder.iterdir())
 
 
 def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSampler) -> str:
@@ -94,14 +116,25 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
 
 
 class StopRequest:
-    """Turns Ctrl-C and SIGTERM into a flag that the loop reads between two steps."""
+    """Turns the first Ctrl-C or SIGTERM into a flag that the loop reads between two steps.
+
+    A second one stops at once. Outside of the ``with`` block signals act as they always do.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._set)
+
+    def __enter__(self) -> "StopRequest":
+        self._before = {n: signal.signal(n, self._set) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _set(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            raise KeyboardInterrupt("stopped at once; --resume goes on from the last checkpoint")
         self.signal = number
 
 
@@ -136,58 +169,78 @@ def train(config: Config) -> Path:
     """Run a training from a configuration; returns the run's folder."""
     resumed = Path(config.resume) if config.resume else None
     run = Run.of(config) if resumed is None else Run.open(resumed)
-    config, scene = run.config, run.scene
+    config = run.config
+    # Named before other processes join: none of them has made it by then.
+    folder = resumed or name_run(run)
+    device = resolve_device(config.device)
     fabric = Fabric(
-        accelerator="gpu" if config.device == "cuda" else config.device,
+        accelerator="gpu" if device == "cuda" else "cpu",
         devices=config.devices,
         precision=resolve_precision(config),
     )
     fabric.launch()
+    folder = Path(fabric.broadcast(str(folder)))
     space = run.space(fabric.device)
     model = run.model()
     sampler = BatchSampler(
-        scene, run.recipe, space, config.rays // fabric.world_size, fabric.device
+        run.scene, run.recipe, space, config.rays // fabric.world_size, fabric.device
     )
-    step_module = RegularizedStep(model, run.recipe, space, sampler, scene.background)
+    step_module = RegularizedStep(model, run.recipe, space, sampler, run.scene.background)
     fabric.print(describe(run, space, step_module, sampler))
+    if config.dry_run:
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = draw_preview(run.scene, sampler.patches, folder / PREVIEW, seed=config.seed)
+        fabric.print(f"picture   {picture}\ndone: {folder}")
+        return folder
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.optimizer.lr_start)
+    if config.compile:
+        # What trains alone: evaluation, whose batches come in many sizes, stays eager.
+        step_module.model = torch.compile(model, dynamic=False)  # pyright: ignore[reportAttributeAccessIssue]
+    wrapped, optimizer = fabric.setup(step_module, optimizer)
     generator = torch.Generator(fabric.device).manual_seed(
         config.seed + 1_000_003 * fabric.global_rank
     )
-
-    if config.dry_run:
-        out = name_run(config)
-        out.mkdir(parents=True, exist_ok=True)
-        picture = draw_preview(scene, sampler.patches, out / "preview.png", seed=config.seed)
-        fabric.print(f"picture   {picture}")
-        return out
-
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.optimizer.lr_start)
-    wrapped, optimizer = fabric.setup(step_module, optimizer)
-    if config.compile:
-        model.compile(dynamic=False)
+    first, seconds_before = 0, 0.0
     if resumed is not None:
-        folder = resumed
-        first = checkpoints.load_training(checkpoints.latest(folder), model, optimizer, generator)
-        trim_log(folder / "log.jsonl", first)
-    else:
-        folder = Path(fabric.broadcast(str(name_run(config))))
-        first = 0
-        if fabric.is_global_zero:
+        first, seconds_before = checkpoints.load_training(
+            checkpoints.latest(folder), model, optimizer, generator
+        )
+        if fabric.global_rank:  # the checkpoint holds the first process's random state
+            generator.manual_seed(config.seed + 1_000_003 * fabric.global_rank + 7_919 * first)
+    writer = None
+    if fabric.is_global_zero:
+        writer = tensorboard_writer(folder) if config.log.tensorboard else None
+        if resumed is None:
             folder.mkdir(parents=True, exist_ok=True)
             save_config(config, folder / "config.json")
+        else:
+            trim_log(folder / "log.jsonl", first)
+    fabric.barrier()
     fabric.print(f"run       {folder}")
 
-    stop, watch = StopRequest(), Watch()
-    writer = tensorboard_writer(folder) if config.log.tensorboard else None
-    started, o = time.perf_counter(), config.optimizer
+    watch, started = Watch(), time.perf_counter() - seconds_before
+    parameters, o = list(model.parameters()), config.optimizer
 
     def save(step: int) -> None:
         watch.check(folder)
         if fabric.is_global_zero:
-            checkpoints.save(folder, step, model, optimizer, generator)
+            seconds = time.perf_counter() - started
+            checkpoints.save(folder, step, model, optimizer, generator, seconds)
+
+    def stopping(done: int) -> bool:
+        """Whether to stop after this step: all processes together, or gradients would not meet."""
+        if fabric.world_size == 1:
+            return bool(stop.signal)
+        if done % config.log.every:
+            return False
+        flag = torch.tensor(float(stop.signal > 0), device=fabric.device)
+        return bool(fabric.all_reduce(flag, reduce_op="max"))
 
     with (
-        (folder / "log.jsonl").open("a") as log,
+        StopRequest() as stop,
+        (folder / "log.jsonl").open("a") if fabric.is_global_zero else nullcontext() as log,
+        closing(writer) if writer is not None else nullcontext(),
         tqdm(
             initial=first,
             total=config.steps,
@@ -198,12 +251,13 @@ def train(config: Config) -> Path:
     ):
 
         def write(line: dict[str, Any]) -> None:
-            if fabric.is_global_zero:
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                if writer is not None:
-                    for key, value in flatten(line):
-                        writer.add_scalar(key, value, line["step"])
+            if log is None:
+                return
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            if writer is not None:
+                for key, value in flatten(line):
+                    writer.add_scalar(key, value, line["step"])
 
         for step in range(first, config.steps):
             rate = learning_rate(
@@ -219,9 +273,11 @@ def train(config: Config) -> Path:
             total, values, weights = wrapped(step, generator)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(total)
-            clip_gradients_(list(model.parameters()), max_value=o.clip_value, max_norm=o.clip_norm)
+            norm = clip_gradients_(
+                parameters, max_value=o.clip_value or None, max_norm=o.clip_norm or None
+            )
             optimizer.step()
-            watch.record(step, {**values, "total": total.detach()})
+            watch.record(step, {**values, "total": total.detach(), "gradient norm": norm})
             bar.update()
             done = step + 1
             if done % config.log.every == 0 or done == config.steps:
@@ -238,13 +294,10 @@ def train(config: Config) -> Path:
                         "weights": {name: float(weight) for name, weight in weights.items()},
                     }
                 )
-            if (
-                config.log.evaluate_every
-                and (done % config.log.evaluate_every == 0)
-                and done < config.steps
-            ):
-                write({"step": done, "test_psnr": test_psnr(model, scene, space)})
-            if stop.signal:
+            every = config.log.evaluate_every
+            if every and done % every == 0 and done < config.steps and fabric.is_global_zero:
+                write({"step": done, "test_psnr": mean_test_psnr(model, run.scene, space)})
+            if stopping(done):
                 save(done)
                 raise KeyboardInterrupt(f"stopped at step {done}; go on with --resume {folder}")
             if done % config.log.checkpoint_every == 0 or done == config.steps:
@@ -254,6 +307,7 @@ def train(config: Config) -> Path:
         fabric.print("rendering the test views")
         result = evaluate_run(folder, model, run, space, step=config.steps, seconds=seconds)
         fabric.print(summary(result))
+        fabric.print(f"done: {folder}")
     return folder
 
 
@@ -261,7 +315,10 @@ def trim_log(path: Path, step: int) -> None:
     """Drop what a killed run wrote after its last checkpoint: it will be written again."""
     if path.exists():
         lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
-        path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+        kept = "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step)
+        partial = path.with_name(f".{path.name}")
+        partial.write_text(kept)
+        partial.rename(path)
 
 
 def flatten(line: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
@@ -296,20 +353,19 @@ def parse(arguments: list[str]) -> Config:
     config = tyro.cli(
         Config, args=arguments, default=PRESETS.get(preset, PRESETS["small"])(), description=__doc__
     )
-    for name in ("views", "rays"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"--{name} must be at least 1, got {getattr(config, name)}")
-    if config.steps < 0 or config.width < 0:
+    if config.resume and replace(config, resume="") != PRESETS[config.preset]():
         raise ValueError(
-            f"--steps and --width must not be negative, got {config.steps} and {config.width}"
+            f"--resume {config.resume}: goes on with the run's own configuration, so no other"
+            " option can be given"
         )
+    check(config)
     return config
 
 
 def main() -> int:
     """Run from the command line: 0 done, 2 bad input, 3 a non-finite loss, 130 stopped."""
     try:
-        run = train(parse(sys.argv[1:]))
+        train(parse(sys.argv[1:]))
     except KeyboardInterrupt as stopped:
         print(f"\n{stopped or 'stopped before the first step'}", file=sys.stderr)
         return 130
@@ -321,7 +377,6 @@ def main() -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"done: {run}")
     return 0
 
 

@@ -24,9 +24,9 @@ class Recipe:
     Attributes:
         name: what users type.
         source: the paper, and where its numbers were read.
-        keypoint_terms: name -> (loss, weight) of losses on rays through keypoints; the loss is
-            called with ``weights, starts, ends, depth, std`` (a :class:`~nerfreg.DepthKL`) or, if
-            its name contains ``mse``, with ``rendered, depth`` (a :class:`~nerfreg.DepthMSE`).
+        keypoint_terms: name -> (loss, weight) of losses on rays through keypoints; a
+            :class:`~nerfreg.DepthMSE` is called with ``rendered, depth``, any other with
+            ``weights, starts, ends, depth, std``, as a :class:`~nerfreg.DepthKL`.
         patch_terms: name -> (loss, weight) of losses on depth patches seen from unseen poses;
             called with ``depth, opacity``.
         coarse_weights: name -> weight of the same loss on the coarse level of a two-level sampler;

@@ -31,14 +31,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = MipNerfConfig(width=16, depth=2, view_width=8, n_samples=8, max_degree=4)
 
 
-@pytest.fixture(autouse=True)
-def _keep_signal_handlers():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def tiny(out, **changes):
     values = {
         "width": 24,
@@ -92,7 +84,7 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe):
     ):
         assert (run / name).stat().st_size > 0
     assert not list(run.rglob(".*"))
-    assert f"| embedded | {recipe} | 1 |" in table([metrics])
+    assert f"| embedded | {recipe} | 3 | 6 | 24x18 | 1 |" in table([metrics])
 
 
 def test_every_active_term_moves_the_field(tmp_path):
@@ -229,6 +221,58 @@ def test_dry_run_draws_and_does_not_train(tmp_path, capsys):
         assert text in shown
 
 
+def test_a_dry_runs_folder_is_free_for_the_run(tmp_path):
+    train(tiny(tmp_path / "run", dry_run=True))
+    run = train(tiny(tmp_path / "run", steps=2))
+    assert run == tmp_path / "run"
+    assert checkpoints.latest(run).step == 2
+
+
+def test_clipping_is_off_at_0(tmp_path):
+    optimizer = OptimizerConfig(clip_value=0, clip_norm=0, warmup_steps=0)
+    run = Run.of(tiny(tmp_path, optimizer=optimizer, steps=2))
+    before = run.model().state_dict()
+    after = weights(train(tiny(tmp_path / "run", optimizer=optimizer, steps=2)))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_nan_gradient_is_never_saved(tmp_path, monkeypatch):
+    """The losses are still finite when the gradient is not."""
+    import reference_impl.train as trainer
+
+    def poison(parameters, **bounds):
+        parameters[0].grad.fill_(float("nan"))
+        return clip(parameters, **bounds)
+
+    clip = trainer.clip_gradients_
+    monkeypatch.setattr(trainer, "clip_gradients_", poison)
+    with pytest.raises(NonFiniteLossError, match="'gradient norm' became non-finite at step 0"):
+        train(tiny(tmp_path / "run"))
+    assert not list((tmp_path / "run").glob("checkpoints/step_*"))
+
+
+def test_a_batch_too_small_for_a_patch_still_gets_one(tmp_path):
+    run = train(tiny(tmp_path / "run", rays=20, steps=2))
+    line = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    assert {"depth_kl", "depth_smoothness"} <= set(line["values"])
+
+
+@pytest.mark.parametrize("name", ["optimizer.safetensors", "state.json"])
+def test_damaged_checkpoint_files_are_named(tmp_path, name):
+    folder = train(tiny(tmp_path / "run", steps=3))
+    path = checkpoints.latest(folder).path / name
+    path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(ValueError, match=rf"{name}: not a readable checkpoint"):
+        train(Config(resume=str(folder)))
+
+
+def test_config_json_is_resolved(tmp_path):
+    config = load_config(train(tiny(tmp_path / "run", recipe="nerf", steps=2)) / "config.json")
+    assert config.model.encoding == "positional"
+    assert config.width == 24
+    assert config.precision == "32-true"
+
+
 def test_checkpoint_of_another_architecture(tmp_path):
     folder = train(tiny(tmp_path / "run", steps=3))
     save_config(
@@ -266,7 +310,11 @@ def test_out_must_be_free(tmp_path):
         (["--views", "19"], "19"),
         (["--scene", "nowhere"], "nowhere"),
         (["--resume", "nowhere"], "nowhere: no config.json there"),
-        (["--steps=-1"], "must not be negative"),
+        (["--steps=-1"], "--steps must be at least 0, got -1"),
+        (["--model.width", "0"], "--model.width must be at least 1, got 0"),
+        (["--log.every", "0"], "--log.every must be at least 1, got 0"),
+        (["--optimizer.lr-start", "0"], "--optimizer.lr-start must be at least 1e-12"),
+        (["--resume", "nowhere", "--seed", "1"], "no other option can be given"),
     ],
 )
 def test_bad_arguments_exit_2_with_one_line_and_leave_nothing(tmp_path, arguments, message):
