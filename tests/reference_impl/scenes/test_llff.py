@@ -246,6 +246,15 @@ def test_damaged_and_foreign_models_are_named(folder: Path, world: World, tmp_pa
         load_scene(folder, 3)
 
 
+def test_a_small_model_of_another_scene_is_named(folder: Path):
+    """As many photographs as there are training views, but the full model knows none of them."""
+    shutil.rmtree(folder / "sparse_train3")
+    others = World(n=3)
+    write_model(folder / "sparse_train3/0", others, [f"other{i}.jpg" for i in range(3)])
+    with pytest.raises(ValueError, match=r"sparse_train3/0: a model of other images: it has other"):
+        load_scene(folder, 3)
+
+
 def test_folders_that_are_no_scenes(tmp_path: Path):
     with pytest.raises(SceneError, match="nowhere: no such folder; expected a scene's folder"):
         load_scene(tmp_path / "nowhere", 3)

@@ -46,6 +46,7 @@ def test_a_scene_as_it_should_be():
         ({"train": [0, 3]}, r"views \[3\] do not exist: the scene has 3 images"),
         ({"test": [-1]}, r"views \[-1\] do not exist"),
         ({"train": []}, "no training view"),
+        ({"test": []}, "no test view"),
         ({"train": [0, 2]}, r"views \[2\] are both for training and for testing"),
         ({"near": 2.0}, "expected 0 < near < far"),
         ({"near": 0.0}, "expected 0 < near < far"),

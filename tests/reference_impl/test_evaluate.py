@@ -1,0 +1,80 @@
+"""What metrics.json says, and measuring again."""
+
+import json
+
+import pytest
+import torch
+
+from reference_impl.config import Config, LogConfig
+from reference_impl.evaluate import evaluate, evaluate_run, mean_test_psnr
+from reference_impl.mipnerf import MipNerfConfig
+from reference_impl.run import Run
+
+TINY = MipNerfConfig(width=8, depth=1, view_width=4, n_samples=4, max_degree=2)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return Run.of(
+        Config(
+            width=16, steps=5, device="cpu", seed=7, model=TINY, log=LogConfig(frames=0), views=2
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return run.model()
+
+
+def test_metrics_say_of_which_setting_they_are(run, model, tmp_path):
+    result = evaluate_run(tmp_path, model, run, run.space(), step=3, seconds=1.26)
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written == result
+    expected = {
+        "scene": "embedded",
+        "recipe": "fewview",
+        "seed": 7,
+        "views": 2,
+        "steps": 5,
+        "step": 3,
+        "size": [16, 12],
+        "train_seconds": 1.3,
+    }
+    assert {key: written[key] for key in expected} == expected
+    psnr = mean_test_psnr(model, run.scene, run.space())
+    assert written["mean"]["psnr"] == pytest.approx(psnr)
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds"),
+    [
+        ('{"train_seconds": 12.5}', 12.5),
+        ('{"train_sec', None),
+        ("[]", None),
+        ("{}", None),
+        ('{"train_seconds": null}', None),
+        (b"\xff\xfe", None),
+    ],
+)
+def test_training_time_survives_and_damage_does_no_harm(
+    run, model, tmp_path, monkeypatch, before, seconds
+):
+    monkeypatch.setattr("reference_impl.evaluate.report.write_sheet", lambda *_: None)
+    monkeypatch.setattr("reference_impl.evaluate.report.write_pictures", lambda *_: None)
+    path = tmp_path / "metrics.json"
+    path.write_bytes(before if isinstance(before, bytes) else before.encode())
+    result = evaluate_run(tmp_path, model, run, run.space(), step=5)
+    assert result.get("train_seconds") == seconds
+    assert json.loads(path.read_text()) == result
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
+def test_cuda_must_be_there(tmp_path):
+    with pytest.raises(ValueError, match="--device cuda"):
+        evaluate(tmp_path, device="cuda")
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(ValueError, match="it is not a run"):
+        evaluate(tmp_path)
