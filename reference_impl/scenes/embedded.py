@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nerfreg.supervision import Keypoints, depth_std
 from nerfreg.views import AroundFocusPoses, Cameras
-from reference_impl.scenes.scene import Scene
+from reference_impl.scenes.scene import Scene, SceneError
 from reference_impl.scenes.splits import evenly_spaced
 
 Array = NDArray[np.float64]
@@ -258,18 +258,29 @@ def load_embedded(n_views: int = 3, *, width: int | None = None, per_view: int =
     """Trace the embedded scene.
 
     Args:
-        n_views: number of training views, evenly spaced along the sweep.
-        width: of the photographs, in pixels (height is 3/4 of it); by default 96.
+        n_views: number of training views, evenly spaced along the sweep; at least 2, for keypoints.
+        width: of the photographs, in pixels (height is 3/4 of it); at least 16, by default 96.
         per_view: surface points tried as keypoints in each training view; those visible in another
             training view are kept.
 
     Returns:
         24 cameras, every fourth of them a test view; the scene itself never changes, whatever the
         seed of a training.
+
+    Raises:
+        SceneError: too few or too many views, or photographs too small to compare.
     """
+    if n_views < 2:
+        raise SceneError("embedded", f"keypoints need --views of at least 2, got {n_views}")
+    # SSIM's window is 11 pixels wide.
+    if width is not None and width < 16:
+        raise SceneError("embedded", f"--width must be at least 16, got {width}")
+    try:
+        train, test = evenly_spaced(N_CAMERAS, n_views, every=4, offset=2)
+    except ValueError as error:
+        raise SceneError("embedded", str(error)) from None
     cameras = _cameras(width or WIDTH)
     images, depth = _photograph(cameras)
-    train, test = evenly_spaced(N_CAMERAS, n_views, every=4, offset=2)
     keypoints = _keypoints(cameras, train, per_view, seed=0)
     c2w = torch.cat([cameras.c2w[..., :3], cameras.c2w[..., 3:] / UNIT], -1)
     cameras = replace(cameras, c2w=c2w).to(dtype=torch.float32)
