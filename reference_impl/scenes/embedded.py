@@ -134,7 +134,7 @@ def _cameras(width: int) -> Cameras:
     """A hand-held sweep past the scene: left to right, up and down twice, facing the middle."""
     scale = width / WIDTH
     height = round(HEIGHT * scale)
-    angle = np.linspace(-0.46, 0.46, N_CAMERAS)
+    angle = np.linspace(-0.62, 0.62, N_CAMERAS)
     elevation = 0.38 + 0.12 * np.sin(np.arange(N_CAMERAS) * 1.7)
     radius = 4.1 + 0.25 * np.cos(np.arange(N_CAMERAS) * 2.3)
     position = FOCUS + radius[:, None] * np.stack(
