@@ -96,7 +96,7 @@ class Objective:
         width = max((len(name) for name in self.terms), default=0)
         return "\n".join(
             f"{name:<{width}}  weight {float(self.weight(name, step)):<8.4g}"
-            f" {weight if callable(weight) else 'constant'}  {loss}"
+            f" {weight if callable(weight) else 'constant'}  {getattr(loss, '__name__', loss)}"
             for name, (loss, weight) in self.terms.items()
         )
 

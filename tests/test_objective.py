@@ -84,6 +84,8 @@ def test_describe_names_every_term_with_loss_and_weight():
     assert "Linear" in text
     assert "DepthSmoothness" in text
     assert "constant" in text
+    assert "square" in text
+    assert "0x" not in text
 
 
 def test_tensor_step_works():

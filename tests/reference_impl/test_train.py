@@ -180,6 +180,39 @@ def test_a_stopped_run_keeps_its_last_step_and_goes_on(tmp_path):
     assert checkpoints.latest(out).step == reached + 2
 
 
+@pytest.mark.distributed
+def test_two_processes_train_and_go_on(tmp_path):
+    """Each draws half of the rays; only the first writes."""
+    out, script = tmp_path / "run", str(ROOT / "reference_impl" / "train.py")
+    options = "--devices 2 --device cpu --precision 32-true --steps 6 --width 24 --rays 128"
+    options += " --model.width 16 --model.depth 2 --model.n-samples 8 --log.every 2"
+    options += " --log.checkpoint-every 3 --log.frames 0"
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, script, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("done: ") == 1
+
+    run(*options.split(), "--out", str(out))
+    lines = (out / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
+    for file in (out / "checkpoints" / "step_0000006").iterdir():
+        file.unlink()
+    (out / "checkpoints" / "step_0000006").rmdir()
+    run("--resume", str(out))
+    lines = (out / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
+    assert checkpoints.latest(out).step == 6
+
+
 def test_non_finite_loss_names_term_step_and_checkpoint(tmp_path):
     watch = Watch()
     watch.record(3, {"color": torch.tensor(1.0), "kl": torch.tensor(1.0)})
