@@ -4,7 +4,6 @@ python reference_impl/compare.py RUN RUN … [--out comparison.png] [--view NAME
 """
 
 import json
-import os
 import statistics
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import imageio.v3 as iio
 import tyro
 from PIL import Image
 
+from reference_impl.command_line import exit_code
 from reference_impl.report import picture_stem, save_image, tiles
 
 METRICS = ("psnr", "ssim", "depth_mae", "depth_error")
@@ -130,14 +130,7 @@ def _side_by_side(runs: list[Path], results: list[dict[str, Any]], stem: str) ->
 
 def main() -> int:
     """Run from the command line: 0 done, 2 bad input."""
-    try:
-        tyro.cli(compare, description=__doc__)
-    except (ValueError, OSError) as error:
-        if os.environ.get("NERFREG_TRACEBACK"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: tyro.cli(compare, description=__doc__))
 
 
 if __name__ == "__main__":

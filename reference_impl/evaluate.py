@@ -4,7 +4,6 @@ python reference_impl/evaluate.py RUN
 """
 
 import json
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import tyro
 from torch import Tensor
 
 from reference_impl import metrics, report
+from reference_impl.command_line import exit_code
 from reference_impl.config import resolve_device
 from reference_impl.mipnerf import MipNerf, Rendering, render_image
 from reference_impl.ray_space import RaySpace
@@ -188,14 +188,7 @@ def evaluate(run: Path, /, device: Literal["auto", "cpu", "cuda"] = "auto") -> N
 
 def main() -> int:
     """Run from the command line: 0 done, 2 bad input."""
-    try:
-        tyro.cli(evaluate, description=__doc__)
-    except (ValueError, OSError) as error:
-        if os.environ.get("NERFREG_TRACEBACK"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: tyro.cli(evaluate, description=__doc__))
 
 
 if __name__ == "__main__":

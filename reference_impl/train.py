@@ -8,7 +8,6 @@ python reference_impl/train.py --resume RUN             go on where a run stoppe
 
 import json
 import math
-import os
 import signal
 import sys
 import time
@@ -29,6 +28,7 @@ from tqdm import tqdm
 
 from reference_impl import checkpoints
 from reference_impl.batches import BatchSampler
+from reference_impl.command_line import exit_code
 from reference_impl.config import (
     PRESETS,
     Config,
@@ -365,19 +365,13 @@ def parse(arguments: list[str]) -> Config:
 def main() -> int:
     """Run from the command line: 0 done, 2 bad input, 3 a non-finite loss, 130 stopped."""
     try:
-        train(parse(sys.argv[1:]))
+        return exit_code(lambda: train(parse(sys.argv[1:])))
     except KeyboardInterrupt as stopped:
         print(f"\n{stopped or 'stopped before the first step'}", file=sys.stderr)
         return 130
     except NonFiniteLossError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
-    except (ValueError, ImportError, OSError) as error:
-        if os.environ.get("NERFREG_TRACEBACK"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
