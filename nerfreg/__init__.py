@@ -26,7 +26,7 @@ from nerfreg.losses import (
     depth_smoothness,
 )
 from nerfreg.objective import Objective, ObjectiveValue
-from nerfreg.schedules import SampleSpaceAnnealing
+from nerfreg.schedules import FrequencyMask, SampleSpaceAnnealing
 from nerfreg.views import Cameras, Rays, UnseenPatchSampler
 
 __version__ = "0.1.0"
@@ -36,6 +36,7 @@ __all__ = [
     "DepthKL",
     "DepthMSE",
     "DepthSmoothness",
+    "FrequencyMask",
     "Objective",
     "ObjectiveValue",
     "Rays",

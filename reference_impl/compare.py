@@ -21,7 +21,7 @@ from reference_impl.report import picture_stem, save_image, tiles
 
 METRICS = ("psnr", "ssim", "depth_mae", "depth_error")
 # What must agree for runs to be repetitions of one another: they differ in their seed alone.
-SETTING = ("scene", "recipe", "views", "steps", "size")
+SETTING = ("scene", "recipe", "views", "steps", "evaluated_on", "size")
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from reference_impl import metrics, report
 from reference_impl.command_line import exit_code
 from reference_impl.config import resolve_device
-from reference_impl.mipnerf import MipNerf, Rendering, render_image
+from reference_impl.mipnerf import MipNerf, Renderer, Rendering, render_image
 from reference_impl.ray_space import RaySpace
 from reference_impl.run import Run
 from reference_impl.scenes import Scene
@@ -35,7 +35,7 @@ class Picture:
 
 
 @torch.no_grad()
-def render_view(model: MipNerf, scene: Scene, space: RaySpace, view: int) -> Picture:
+def render_view(model: Renderer, scene: Scene, space: RaySpace, view: int) -> Picture:
     """Render one of the scene's cameras without randomness."""
     index, xy = space.image_grid(view)
     rendered = _render(model, scene, space, index, xy)
@@ -43,14 +43,14 @@ def render_view(model: MipNerf, scene: Scene, space: RaySpace, view: int) -> Pic
     return Picture(rendered.rgb.clamp(0, 1).cpu(), depth.cpu())
 
 
-def _render(model: MipNerf, scene: Scene, space: RaySpace, index: Tensor, xy: Tensor) -> Rendering:
+def _render(model: Renderer, scene: Scene, space: RaySpace, index: Tensor, xy: Tensor) -> Rendering:
     return render_image(
         model, space.rays(index, xy), space.near, space.far, background=scene.background
     )
 
 
 @torch.no_grad()
-def point_errors(model: MipNerf, scene: Scene, space: RaySpace, view: int) -> Tensor:
+def point_errors(model: Renderer, scene: Scene, space: RaySpace, view: int) -> Tensor:
     """Relative error of the rendered z-depth at structure-from-motion points of a held-out view."""
     points = scene.points[view]
     device = space.cameras.c2w.device
@@ -61,7 +61,7 @@ def point_errors(model: MipNerf, scene: Scene, space: RaySpace, view: int) -> Te
     return metrics.relative_depth_errors(depth, points.depth.float())
 
 
-def mean_test_psnr(model: MipNerf, scene: Scene, space: RaySpace) -> float:
+def mean_test_psnr(model: Renderer, scene: Scene, space: RaySpace) -> float:
     """Mean PSNR over the test views."""
     values = [
         metrics.psnr(render_view(model, scene, space, view).rgb, scene.images[view].float() / 255)
@@ -92,12 +92,12 @@ def evaluate_run(
     Returns:
         What metrics.json holds.
     """
-    scene = run.scene
+    scene, renderer = run.scene, run.at_step(model, step)
     images: dict[str, dict[str, float]] = {}
     pictures: dict[int, Picture] = {}
     errors: list[Tensor] = []
     for view in scene.test:
-        picture = pictures[view] = render_view(model, scene, space, view)
+        picture = pictures[view] = render_view(renderer, scene, space, view)
         truth = scene.images[view].float() / 255
         values = {
             "psnr": metrics.psnr(picture.rgb, truth),
@@ -106,7 +106,7 @@ def evaluate_run(
         if scene.depth is not None:
             values["depth_mae"] = metrics.depth_mae(picture.depth, scene.depth[view])
         if view in scene.points and len(scene.points[view].depth):
-            errors.append(point_errors(model, scene, space, view))
+            errors.append(point_errors(renderer, scene, space, view))
             values["depth_error"] = metrics.median(errors[-1])
             values["points"] = float(len(errors[-1]))
         images[scene.names[view]] = values
@@ -131,6 +131,7 @@ def evaluate_run(
         "seed": run.config.seed,
         "views": len(scene.train),
         "steps": run.config.steps,
+        "evaluated_on": run.config.evaluate_on,
         "size": [scene.cameras.width, scene.cameras.height],
         "train": [scene.names[i] for i in scene.train],
         "step": step,
@@ -145,7 +146,7 @@ def evaluate_run(
     report.write_pictures(folder / "test", scene, pictures)
     report.write_sheet(folder / "sheet.png", scene, pictures, images)
     if run.config.log.frames:
-        report.write_flight(folder / "flight.gif", model, scene, space, run.config.log.frames)
+        report.write_flight(folder / "flight.gif", renderer, scene, space, run.config.log.frames)
     partial = folder / ".metrics.json"
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.rename(previous)

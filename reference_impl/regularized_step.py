@@ -93,7 +93,11 @@ class RegularizedStep(nn.Module):
             batch = self.sampler.draw(generator)
             near, far = self.bounds(step, batch)
             draws = self.model.draw(len(batch.rays.origins), generator)
-        levels = self.model(batch.rays, near, far, draws=draws, background=self.background)
+            mask, now = self.recipe.frequency_mask, batch.color.new_full((), step)
+            octaves = None if mask is None else mask(now, self.model.config.n_octaves)
+        levels = self.model(
+            batch.rays, near, far, draws=draws, background=self.background, octaves=octaves
+        )
         with torch.autocast(device, enabled=False):
             inputs: dict[str, dict[str, Tensor | None]] = {}
             for suffix, rendering in zip(("_coarse", ""), levels, strict=True):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from reference_impl.mipnerf import MipNerf, render_image
+from reference_impl.mipnerf import Renderer, render_image
 from reference_impl.ray_space import RaySpace
 from reference_impl.scenes import Scene
 
@@ -149,7 +149,7 @@ def flight_poses(c2w: Tensor, frames: int) -> Tensor:
 
 
 @torch.no_grad()
-def write_flight(path: Path, model: MipNerf, scene: Scene, space: RaySpace, frames: int) -> None:
+def write_flight(path: Path, model: Renderer, scene: Scene, space: RaySpace, frames: int) -> None:
     """Render a flight past the training views, colour beside depth, as a GIF."""
     from dataclasses import replace
 

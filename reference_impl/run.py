@@ -1,6 +1,7 @@
 """What a run is made of: from its configuration to scene, recipe, space and model."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from reference_impl.config import (
     resolve_steps,
     resolve_width,
 )
-from reference_impl.mipnerf import MipNerf
+from reference_impl.mipnerf import MipNerf, Renderer
 from reference_impl.ray_space import RaySpace
 from reference_impl.scenes import Scene, load_scene
 
@@ -42,6 +43,8 @@ class Run:
             raise ValueError(f"--recipe {config.recipe}: unknown, choose one of {known}")
         resolve_device(config.device)
         scene = load_scene(config.scene, config.views, width=resolve_width(config))
+        if config.evaluate_on == "validation":
+            scene = scene.for_validation()
         steps = resolve_steps(config, scene.cameras.width, scene.cameras.height)
         recipe = RECIPES[config.recipe](
             forward_facing=scene.ndc_near is not None, n_views=config.views, n_steps=steps
@@ -80,6 +83,14 @@ class Run:
         """The network with its initial weights."""
         torch.manual_seed(self.config.seed)
         return MipNerf(self.config.model)
+
+    def at_step(self, model: MipNerf, step: int) -> Renderer:
+        """The model as training showed it the scene: through the frequency mask of that step."""
+        mask = self.recipe.frequency_mask
+        if mask is None:
+            return model
+        now = torch.tensor(step, device=next(model.parameters()).device)
+        return partial(model, octaves=mask(now, model.config.n_octaves))
 
     def trained_model(self, folder: Path, device: torch.device | str = "cpu") -> MipNerf:
         """The network as of the folder's last checkpoint."""

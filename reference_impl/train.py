@@ -94,7 +94,7 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
         f"scene     {scene.name}, {scene.cameras.width}x{scene.cameras.height} pixels",
         f"split     {scene.split}",
         f"train     {names(scene.train)}",
-        f"test      {names(scene.test)}",
+        f"{run.config.evaluate_on:<9} {names(scene.test)}",
         f"bounds    {space.near:g} to {space.far:g}, "
         + ("z-depth" if space.ndc_near is None else f"NDC from depth {space.ndc_near:g}"),
         "keypoints " + (", ".join(f"{name}: {n}" for name, n in points.items()) or "none"),
@@ -103,6 +103,7 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
         " poses, a step",
         f"recipe    {recipe.name}: {recipe.source}",
         f"annealing {recipe.annealing or 'off'}",
+        f"octaves   {recipe.frequency_mask or 'all from the first step'}",
     ]
     idle = [
         name
@@ -296,7 +297,12 @@ def train(config: Config) -> Path:
                 )
             every = config.log.evaluate_every
             if every and done % every == 0 and done < config.steps and fabric.is_global_zero:
-                write({"step": done, "test_psnr": mean_test_psnr(model, run.scene, space)})
+                write(
+                    {
+                        "step": done,
+                        "test_psnr": mean_test_psnr(run.at_step(model, done), run.scene, space),
+                    }
+                )
             if stopping(done):
                 save(done)
                 raise KeyboardInterrupt(f"stopped at step {done}; go on with --resume {folder}")

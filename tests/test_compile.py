@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nerfreg.losses import depth_kl, depth_mse, depth_smoothness
 from nerfreg.rays import expected_depth, median_depth, opacity, weights_from_density
-from nerfreg.schedules import Cosine, Linear, LogLinear, SampleSpaceAnnealing
+from nerfreg.schedules import Cosine, FrequencyMask, Linear, LogLinear, SampleSpaceAnnealing
 
 pytestmark = pytest.mark.usefixtures("unhooked")
 
@@ -76,3 +76,12 @@ def test_a_tensor_step_compiles_schedules_once(schedule: Callable[..., Any]) -> 
             expected = (schedule(step), *anneal(step, 1.0, 2.0))
             got = compiled(torch.tensor(step))
             torch.testing.assert_close(torch.stack(got), torch.tensor(expected))
+
+
+def test_a_tensor_step_compiles_a_frequency_mask_once() -> None:
+    torch.compiler.reset()
+    mask = FrequencyMask(10)
+    compiled: Any = torch.compile(lambda step: mask(step, 4), fullgraph=True, backend="aot_eager")
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for step in (0, 4, 13, 100):
+            assert torch.equal(compiled(torch.tensor(step)), mask(step, 4))

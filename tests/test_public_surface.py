@@ -22,6 +22,7 @@ NAMES = [
     "DepthKL",
     "DepthMSE",
     "DepthSmoothness",
+    "FrequencyMask",
     "Objective",
     "ObjectiveValue",
     "Rays",

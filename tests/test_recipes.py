@@ -78,6 +78,14 @@ class TestEveryRecipe:
         assert bounds[0] != (near, far), "it anneals nothing"
         assert bounds[-1] == (near, far), "the run ends without having sampled whole rays"
 
+    def test_every_octave_appears_and_in_time(self, recipe, n_steps):
+        mask = recipe.frequency_mask
+        if mask is None:
+            return
+        assert mask(0, 10).sum() < 10, "it hides nothing"
+        assert mask(0, 10).sum() > 0, "it hides everything"
+        assert mask(n_steps - 1, 10).eq(1).all(), "the run ends without having seen them all"
+
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("n_steps", [1, 2, 10])

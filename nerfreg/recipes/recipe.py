@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from nerfreg.objective import Schedule
-from nerfreg.schedules import SampleSpaceAnnealing
+from nerfreg.schedules import FrequencyMask, SampleSpaceAnnealing
 
 __all__ = ["Recipe"]
 
@@ -33,6 +33,7 @@ class Recipe:
             a loss not named acts on the fine level alone.
         annealing: of the sample space of colour and patch rays; ``None``: off. Keypoint rays are
             never annealed: their target would fall outside of the samples.
+        frequency_mask: of the position's encoding; ``None``: all octaves from the first step.
         keypoint_share: share of the colour rays' budget spent on keypoint rays, where a view has
             keypoints.
         unseen_share: rays of unseen patches per colour ray.
@@ -51,6 +52,7 @@ class Recipe:
         default_factory=dict[str, float | Schedule]
     )
     annealing: SampleSpaceAnnealing | None = None
+    frequency_mask: FrequencyMask | None = None
     keypoint_share: float = 0.0
     unseen_share: float = 0.0
     opacity_weighting: bool = True

@@ -1,5 +1,6 @@
 """mip-NeRF: one field, looked at twice along each ray."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -15,7 +16,10 @@ from reference_impl.mipnerf.field import Field
 from reference_impl.mipnerf.rendering import Rendering, composite
 from reference_impl.mipnerf.sampling import Spacing, even_edges, resample, stratify
 
-__all__ = ["Draws", "MipNerf", "MipNerfConfig", "render_image"]
+__all__ = ["Draws", "MipNerf", "MipNerfConfig", "Renderer", "render_image"]
+
+# A MipNerf, compiled or not, or a function that calls one.
+Renderer = Callable[..., list[Rendering]]
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class MipNerfConfig:
     resample_padding: float = 0.01
     spacing: Spacing = "linear"
 
+    @property
+    def n_octaves(self) -> int:
+        """Octaves of the position's encoding."""
+        return self.max_degree - self.min_degree
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -93,7 +102,7 @@ class MipNerf(nn.Module):
         super().__init__()
         self.config = config = config or MipNerfConfig()
         self.field = Field(
-            6 * (config.max_degree - config.min_degree) + 3 * config.append_position,
+            6 * config.n_octaves + 3 * config.append_position,
             6 * config.view_degree + 3,
             width=config.width,
             depth=config.depth,
@@ -121,6 +130,7 @@ class MipNerf(nn.Module):
         generator: torch.Generator | None = None,
         draws: Draws | None = None,
         background: float | Tensor = 0.0,
+        octaves: Tensor | None = None,
     ) -> list[Rendering]:
         """Render a flat batch of rays.
 
@@ -134,6 +144,8 @@ class MipNerf(nn.Module):
             draws: the same, drawn beforehand by :meth:`draw`; for
                 ``torch.compile(fullgraph=True)``.
             background: colour behind everything.
+            octaves: (n_octaves,) how visible each octave of the position's encoding
+                is, in [0, 1]; by default all of them.
 
         Returns:
             The coarse and the fine rendering.
@@ -151,7 +163,7 @@ class MipNerf(nn.Module):
         if draws is not None:
             edges = stratify(edges, draws.edges[0])
         coarse = self._look(
-            rays, view, edges, None if draws is None else draws.noise[0], background
+            rays, view, edges, None if draws is None else draws.noise[0], background, octaves
         )
         edges = resample(
             coarse.edges,
@@ -160,7 +172,9 @@ class MipNerf(nn.Module):
             padding=config.resample_padding,
             uniform=None if draws is None else draws.edges[1],
         )
-        fine = self._look(rays, view, edges, None if draws is None else draws.noise[1], background)
+        fine = self._look(
+            rays, view, edges, None if draws is None else draws.noise[1], background, octaves
+        )
         return [coarse, fine]
 
     def _look(
@@ -170,24 +184,29 @@ class MipNerf(nn.Module):
         edges: Tensor,
         noise: Tensor | None,
         background: float | Tensor,
+        octaves: Tensor | None,
     ) -> Rendering:
         """Render the rays with the intervals given."""
         config = self.config
-        rgb, density = at_least_float32(*self.field(self._encode(rays, edges), view))
+        rgb, density = at_least_float32(*self.field(self._encode(rays, edges, octaves), view))
         if noise is not None:
             density = density + config.density_noise * noise
         density = F.softplus(density + config.density_bias)
         rgb = torch.sigmoid(rgb) * (1 + 2 * config.rgb_padding) - config.rgb_padding
         return composite(rgb, density, edges, rays.directions, background)
 
-    def _encode(self, rays: Rays, edges: Tensor) -> Tensor:
+    def _encode(self, rays: Rays, edges: Tensor, octaves: Tensor | None) -> Tensor:
         """Turn each interval into features (R, S, position_dim)."""
         config = self.config
         mean, variance = cast(rays, edges, config.ray_shape)
         degrees = config.min_degree, config.max_degree
         if config.encoding == "positional":
-            return encode_point(mean, *degrees, append_identity=config.append_position)
-        features = encode_gaussian(mean, variance, *degrees)
+            features = encode_point(mean, *degrees)
+        else:
+            features = encode_gaussian(mean, variance, *degrees)
+        if octaves is not None:
+            # x y z of each octave, the sines first, then the cosines.
+            features = features * octaves.to(features.dtype).repeat_interleave(3).repeat(2)
         return torch.cat((mean, features), -1) if config.append_position else features
 
 
@@ -200,7 +219,7 @@ def _column(bound: float | Tensor, rays: Rays) -> Tensor:
 
 @torch.no_grad()
 def render_image(
-    model: nn.Module,
+    model: Renderer,
     rays: Rays,
     near: float | Tensor,
     far: float | Tensor,
@@ -211,7 +230,7 @@ def render_image(
     """Render a whole image, deterministically and without gradients.
 
     Args:
-        model: a :class:`MipNerf`, compiled or not.
+        model: that renders a flat batch.
         rays: batch (H, W), or any other.
         near: where rays begin, in t: a number or a 0-d tensor.
         far: where rays end, likewise.

@@ -1,6 +1,6 @@
 """What every scene is, whatever format it was read from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nerfreg.supervision import Keypoints
 from nerfreg.views import Cameras, PoseDistribution
+from reference_impl.scenes.splits import validation
 
 __all__ = ["Scene", "SceneError"]
 
@@ -59,6 +60,18 @@ class Scene:
     keypoints: dict[int, Keypoints] = field(default_factory=dict)
     points: dict[int, Keypoints] = field(default_factory=dict)
     depth: Tensor | None = None
+
+    def for_validation(self) -> "Scene":
+        """The same scene, measured on views that neither train nor test.
+
+        Raises:
+            SceneError: there is no such view.
+        """
+        views = validation(len(self.names), [*self.train, *self.test])
+        if not views:
+            raise SceneError(self.name, "every view trains or tests; none is left for validation")
+        split = f"{self.split}; {len(views)} of the others validate"
+        return replace(self, test=views, points={}, split=split)
 
     def __post_init__(self) -> None:
         n, height, width = self.images.shape[:3]

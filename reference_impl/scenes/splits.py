@@ -13,6 +13,7 @@ __all__ = [
     "blender",
     "dtu",
     "evenly_spaced",
+    "validation",
 ]
 
 # The eight training frames (by file number) of the Blender scenes that DietNeRF drew and FreeNeRF,
@@ -27,6 +28,8 @@ DTU_EXCLUDED = (3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 36, 37, 38, 39)
 DTU_SCANS = (8, 21, 30, 31, 34, 38, 40, 41, 45, 55, 63, 82, 103, 110, 114)
 DTU_VIEWS = 49
 
+# Ours: of the views that neither train nor test, as many serve for choosing settings.
+VALIDATION_VIEWS = 8
 
 # For printing: number of images, number of training views.
 EVENLY_SPACED = "every 8th of {} views tests; {} evenly spaced of the rest train"
@@ -55,6 +58,17 @@ def evenly_spaced(
     test = list(range(offset, n_images, every))
     rest = [i for i in range(n_images) if i % every != offset]
     return [rest[i] for i in _spread(len(rest), n_views)], test
+
+
+def validation(n_images: int, used: list[int]) -> list[int]:
+    """Choose at most 8 views, evenly spread over those that neither train nor test.
+
+    Args:
+        n_images: number of images.
+        used: indices of the training and test views.
+    """
+    rest = [i for i in range(n_images) if i not in set(used)]
+    return [rest[i] for i in _spread(len(rest), min(len(rest), VALIDATION_VIEWS))] if rest else []
 
 
 def blender(

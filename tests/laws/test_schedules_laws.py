@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from nerfreg.schedules import Cosine, Linear, LogLinear, SampleSpaceAnnealing
+from nerfreg.schedules import Cosine, FrequencyMask, Linear, LogLinear, SampleSpaceAnnealing
 
 steps = st.integers(0, 10**6)
 positive = st.floats(1e-6, 1e6)
@@ -53,3 +53,15 @@ def test_annealing_does_not_know_the_unit(chosen, step, factor) -> None:
     anneal = SampleSpaceAnnealing(*chosen)
     scaled = anneal(step, factor * 2.0, factor * 6.0)
     assert scaled == pytest.approx([factor * x for x in anneal(step, 2.0, 6.0)], rel=1e-9)
+
+
+@given(st.integers(0, 1000), st.floats(0.0, 8.0), st.integers(0, 20), st.integers(0, 1500), steps)
+def test_octaves_appear_from_low_to_high_and_stay(n_steps, start, n_octaves, step, later) -> None:
+    mask = FrequencyMask(n_steps, start)
+    now, then = mask(step, n_octaves), mask(step + later, n_octaves)
+    assert ((now >= 0) & (now <= 1)).all()
+    assert (now[1:] <= now[:-1]).all()
+    assert (then >= now).all()
+    assert mask(max(step, n_steps), n_octaves).eq(1).all()
+    # At most one octave is in between: the others are there or not.
+    assert ((now > 0) & (now < 1)).sum() <= 1

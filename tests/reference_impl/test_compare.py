@@ -16,6 +16,7 @@ def result(**changes):
         "seed": 0,
         "views": 3,
         "steps": 100,
+        "evaluated_on": "test",
         "size": [24, 18],
         "mean": {"psnr": 20.0, "ssim": 0.5},
         "images": {"left/1.png": {"psnr": 20.0}},
@@ -38,9 +39,9 @@ def rows(results):
 
 def test_a_group_is_one_setting_and_its_seeds():
     assert table([result(), result(seed=1, mean={"psnr": 22.0, "ssim": 0.5})]).splitlines() == [
-        "| scene | recipe | views | steps | size | runs | psnr | ssim | train s |",
-        "|---|---|---|---|---|---|---|---|---|",
-        "| room | nerf | 3 | 100 | 24x18 | 2 | 21.000 ± 1.414 | 0.500 ± 0.000 | 7 |",
+        "| scene | recipe | views | steps | evaluated_on | size | runs | psnr | ssim | train s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        "| room | nerf | 3 | 100 | test | 24x18 | 2 | 21.000 ± 1.414 | 0.500 ± 0.000 | 7 |",
     ]
 
 
@@ -51,6 +52,7 @@ def test_a_group_is_one_setting_and_its_seeds():
         {"recipe": "fewview"},
         {"views": 6},
         {"steps": 200},
+        {"evaluated_on": "validation"},
         {"size": [48, 36]},
     ],
 )
@@ -79,7 +81,7 @@ def test_a_run_given_twice_is_refused(tmp_path, capsys):
         ),
         (
             '{"scene": "room", "recipe": "nerf", "mean": {}, "images": {}, "seed": 0, "steps": 1}',
-            r"made by an older version \(no views, size\); run evaluate.py",
+            r"made by an older version \(no views, evaluated_on, size\); run evaluate.py",
         ),
     ],
 )
@@ -109,7 +111,7 @@ def test_out_is_checked_before_anything_is_printed(tmp_path, capsys, out, messag
 def test_the_picture_finds_views_in_folders(tmp_path, capsys):
     runs = [write_run(tmp_path / name, seed=i) for i, name in enumerate("ab")]
     compare(runs, out=tmp_path / "picture.png", view="left/1.png")
-    assert "| room | nerf | 3 | 100 | 24x18 | 2 |" in capsys.readouterr().out
+    assert "| room | nerf | 3 | 100 | test | 24x18 | 2 |" in capsys.readouterr().out
     assert iio.imread(tmp_path / "picture.png").shape[2] == 3
     with pytest.raises(ValueError, match=r"--view x: not a test view, choose one of left/1\.png"):
         compare(runs, out=tmp_path / "picture.png", view="x")

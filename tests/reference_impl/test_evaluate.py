@@ -1,12 +1,14 @@
 """What metrics.json says, and measuring again."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
+from nerfreg.schedules import FrequencyMask
 from reference_impl.config import Config, LogConfig
-from reference_impl.evaluate import evaluate, evaluate_run, mean_test_psnr
+from reference_impl.evaluate import evaluate, evaluate_run, mean_test_psnr, render_view
 from reference_impl.mipnerf import MipNerfConfig
 from reference_impl.run import Run
 
@@ -38,6 +40,7 @@ def test_metrics_say_of_which_setting_they_are(run, model, tmp_path):
         "views": 2,
         "steps": 5,
         "step": 3,
+        "evaluated_on": "test",
         "size": [16, 12],
         "train_seconds": 1.3,
     }
@@ -78,3 +81,23 @@ def test_cuda_must_be_there(tmp_path):
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(ValueError, match="it is not a run"):
         evaluate(tmp_path)
+
+
+def test_validation_measures_other_views(run, model, tmp_path):
+    other = Run.of(replace(run.config, evaluate_on="validation"))
+    result = evaluate_run(tmp_path, model, other, other.space(), step=3)
+    assert result["evaluated_on"] == "validation"
+    assert set(result["images"]) == {other.scene.names[i] for i in other.scene.test}
+    assert not set(result["images"]) & {run.scene.names[i] for i in run.scene.test}
+
+
+def test_a_run_is_measured_through_the_mask_it_was_trained_with(run, model):
+    """Before the mask is open, octaves that training never showed would be noise."""
+    masked = replace(run, recipe=replace(run.recipe, frequency_mask=FrequencyMask(100)))
+    view, space = run.scene.test[0], run.space()
+    early, late, plain = (
+        render_view(m, run.scene, space, view).rgb
+        for m in (masked.at_step(model, 10), masked.at_step(model, 100), run.at_step(model, 10))
+    )
+    assert not torch.equal(early, plain)
+    assert torch.equal(late, plain)

@@ -84,26 +84,7 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe):
     ):
         assert (run / name).stat().st_size > 0
     assert not list(run.rglob(".*"))
-    assert f"| embedded | {recipe} | 3 | 6 | 24x18 | 1 |" in table([metrics])
-
-
-def test_every_active_term_moves_the_field(tmp_path):
-    """The commonest bug of published trainers is a loss that never reached the field."""
-    from reference_impl.batches import BatchSampler
-    from reference_impl.regularized_step import RegularizedStep
-
-    run = Run.of(tiny(tmp_path))
-    space, model = run.space(), run.model()
-    sampler = BatchSampler(run.scene, run.recipe, space, 128, torch.device("cpu"))
-    step = RegularizedStep(model, run.recipe, space, sampler, 0.0)
-    for name, (loss, _) in list(step.objective.terms.items()):
-        for other in step.objective.terms:
-            step.objective.terms[other] = (step.objective.terms[other][0], 0.0)
-        step.objective.terms[name] = (loss, 1.0)
-        model.zero_grad()
-        step(0, torch.Generator().manual_seed(0))[0].backward()
-        norm = sum(p.grad.square().sum() for p in model.parameters() if p.grad is not None)
-        assert float(norm) > 0, name
+    assert f"| embedded | {recipe} | 3 | 6 | test | 24x18 | 1 |" in table([metrics])
 
 
 def test_same_seed_same_weights_other_seed_others(tmp_path):

@@ -71,3 +71,16 @@ def test_scenes_do_not_change():
 def test_the_embedded_scene_has_a_name():
     made = load_scene("embedded", 3, width=32)
     assert (made.name, made.images.shape[2]) == ("embedded", 32)
+
+
+def test_validation_leaves_the_test_views_alone():
+    made = load_scene("embedded", 3, width=32)
+    other = made.for_validation()
+    assert other.train == made.train
+    assert len(other.test) == 8
+    assert not set(other.test) & {*made.train, *made.test}
+    assert other.split.endswith("8 of the others validate")
+    with pytest.raises(SceneError, match="none is left for validation"):
+        dataclasses.replace(
+            made, test=[i for i in range(24) if i not in made.train]
+        ).for_validation()

@@ -67,3 +67,13 @@ def test_blender_spreads_other_numbers_and_other_frames():
     assert "evenly spaced" in rule
     with pytest.raises(ValueError, match="4 training views asked for, but only 3"):
         splits.blender([1, 2, 3], [8], 4)
+
+
+def test_validation_views_neither_train_nor_test():
+    train, test = splits.evenly_spaced(62, 3)
+    views = splits.validation(62, [*train, *test])
+    assert len(views) == 8
+    assert not set(views) & {*train, *test}
+    assert (views[0], views[-1]) == (2, 60)
+    assert splits.validation(4, [0, 2]) == [1, 3]
+    assert splits.validation(2, [0, 1]) == []
