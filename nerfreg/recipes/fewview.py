@@ -37,7 +37,7 @@ def fewview(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
         annealing=None
         if forward_facing
         else SampleSpaceAnnealing(n_steps // 2, 0.5, 0.5, form="released"),
-        frequency_mask=FrequencyMask(round(0.9 * n_steps)) if forward_facing else None,
+        frequency_mask=FrequencyMask(round(0.6 * n_steps)) if forward_facing else None,
         keypoint_share=0.25,
         unseen_share=0.25,
         coordinates="ndc",
