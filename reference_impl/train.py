@@ -258,7 +258,8 @@ def train(config: Config) -> Path:
             log.flush()
             if writer is not None:
                 for key, value in flatten(line):
-                    writer.add_scalar(key, value, line["step"])
+                    if key != "step":
+                        writer.add_scalar(key, value, line["step"])
 
         for step in range(first, config.steps):
             rate = learning_rate(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -85,6 +86,56 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe):
         assert (run / name).stat().st_size > 0
     assert not list(run.rglob(".*"))
     assert f"| embedded | {recipe} | 3 | 6 | test | 24x18 | 1 |" in table([metrics])
+
+
+def test_test_views_are_measured_on_the_way_if_asked(tmp_path):
+    log = LogConfig(every=3, checkpoint_every=3, evaluate_every=2, frames=0)
+    run = train(tiny(tmp_path / "run", log=log))
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    measured = {line["step"]: line["test_psnr"] for line in lines if "test_psnr" in line}
+    assert list(measured) == [2, 4]
+    assert all(0 < psnr < 40 for psnr in measured.values())
+    # Looking does not change the training.
+    assert same(weights(run), weights(train(tiny(tmp_path / "other"))))
+
+
+def test_tensorboard_gets_every_number_of_the_log(tmp_path, monkeypatch):
+    class Writer:
+        def __init__(self, folder):
+            self.folder, self.scalars, self.closed = folder, [], False
+            made.append(self)
+
+        def add_scalar(self, *scalar):
+            self.scalars.append(scalar)
+
+        def close(self):
+            self.closed = True
+
+    made = []
+    monkeypatch.setitem(
+        sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer)
+    )
+    log = LogConfig(every=3, checkpoint_every=3, evaluate_every=2, frames=0, tensorboard=True)
+    run = train(tiny(tmp_path / "run", log=log))
+    (writer,) = made
+    assert (writer.folder, writer.closed) == (run, True)
+    expected = []
+    for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()):
+        step = line.pop("step")
+        for key, value in line.items():
+            inner = value if isinstance(value, dict) else {None: value}
+            expected += [(f"{key}/{k}" if k else key, v, step) for k, v in inner.items()]
+    assert sorted(writer.scalars) == sorted(expected)
+    assert {"psnr", "test_psnr", "values/depth_kl", "weights/depth_kl"} <= {
+        name for name, *_ in writer.scalars
+    }
+
+
+def test_tensorboard_that_is_not_there_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r'pip install "nerfreg\[tensorboard\]"'):
+        train(tiny(tmp_path / "run", log=LogConfig(tensorboard=True)))
+    assert not (tmp_path / "run").exists()
 
 
 def test_same_seed_same_weights_other_seed_others(tmp_path):
