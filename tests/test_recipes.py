@@ -136,10 +136,12 @@ class TestRegNerf:
         assert [build(n) for n in (9, 20)] == [None, None]
 
     def test_short_runs_keep_the_published_end_value_as_their_start(self):
-        recipe = RECIPES["regnerf"](forward_facing=False, n_views=3, n_steps=2000)
-        weight = recipe.patch_terms["depth_smoothness"][1]
-        assert value(weight, 0) == pytest.approx(0.1)
-        assert recipe.annealing == SampleSpaceAnnealing(1600, 0.5, 0.5, form="released")
+        around = RECIPES["regnerf"](forward_facing=False, n_views=3, n_steps=2000)
+        forward = RECIPES["regnerf"](forward_facing=True, n_views=3, n_steps=2000)
+        for recipe in (around, forward):
+            assert value(recipe.patch_terms["depth_smoothness"][1], 0) == pytest.approx(0.1)
+        assert around.annealing == SampleSpaceAnnealing(1600, 0.5, 0.5, form="released")
+        assert forward.annealing == SampleSpaceAnnealing(200, 1e-4, 1.0, form="released")
 
 
 @pytest.mark.parametrize(("forward_facing", "n_views", "n_steps"), SCENES)
