@@ -1,7 +1,7 @@
 """Named losses and their weight schedules, summed into the scalar that an optimiser sees."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -37,9 +37,10 @@ class Objective:
 
     Args:
         terms: name -> (loss, weight). The weight may be a float.
-        grace: number of the step by which every term with a non-zero weight must have received its
-            input once; after it one ``UserWarning`` names those that did not. The silent loss that
-            never ran is the commonest bug of the published trainers.
+        grace: number of calls after which every term with a non-zero weight must have received its
+            input once; one ``UserWarning`` names those that did not. The silent loss that never ran
+            is the commonest bug of the published trainers. Calls inside ``torch.compile`` are not
+            watched; no other result depends on their number.
 
     Raises:
         TypeError: a term is not a pair, its loss is not callable, its weight neither number nor
@@ -84,7 +85,7 @@ class Objective:
             self.terms[name] = (loss, weight)
         self.grace = grace
         self._received: set[str] = set()
-        self._warned = False
+        self._calls = 0
 
     def weight(self, name: str, step: int | Tensor) -> float | Tensor:
         """The weight of one term at a step."""
@@ -145,16 +146,23 @@ class Objective:
             values[name], weights[name] = value.detach(), weight
             if isinstance(weight, Tensor) or weight != 0.0:
                 summands.append(weight * value)
-        self._received.update(inputs)
-        if not self._warned and isinstance(step, int) and step >= self.grace:
-            self._warned = True
-            starved = [n for n in self.starved() if float(self.weight(n, step)) != 0.0]
-            if starved:
-                warnings.warn(
-                    f"Objective: {', '.join(starved)} never received input in {self.grace} steps,"
-                    " so training runs without",
-                    stacklevel=2,
-                )
+        if not torch.compiler.is_compiling():
+            self._watch(step, inputs)
         if not summands:
             summands = [value.new_zeros(()) for value in values.values()]
         return ObjectiveValue(torch.stack(summands).sum(), values, weights)
+
+    def _watch(self, step: int | Tensor, inputs: Iterable[str]) -> None:
+        """Warn once of terms that should have received input by now."""
+        self._received.update(inputs)
+        if self._calls == self.grace:
+            return
+        self._calls += 1
+        starved = self.starved() if self._calls == self.grace else []
+        starved = [name for name in starved if float(self.weight(name, step)) != 0.0]
+        if starved:
+            warnings.warn(
+                f"Objective: {', '.join(starved)} never received input in {self.grace} calls,"
+                " so training runs without",
+                stacklevel=3,
+            )

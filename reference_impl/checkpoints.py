@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,15 +60,21 @@ def save(
     save_file(tensors, partial / "optimizer.safetensors", metadata)
     (partial / "state.json").write_text(
         json.dumps(
-            {"step": step, "seconds": seconds, "param_groups": state["param_groups"]}, indent=2
+            {
+                "step": step,
+                "seconds": seconds,
+                "device": generator.device.type,
+                "param_groups": state["param_groups"],
+            },
+            indent=2,
         )
         + "\n"
     )
     if target.exists():
         shutil.rmtree(target)
     partial.rename(target)
-    for old in sorted(folder.glob("step_*"))[:-KEEP]:
-        shutil.rmtree(old)
+    for old in _saved(folder)[:-KEEP]:
+        shutil.rmtree(old.path)
     return Checkpoint(target, step)
 
 
@@ -77,10 +84,22 @@ def latest(run: Path) -> Checkpoint:
     Raises:
         ValueError: the folder holds none.
     """
-    found = sorted((run / "checkpoints").glob("step_*"))
+    found = _saved(run / "checkpoints")
     if not found:
         raise ValueError(f"{run}: no checkpoint in {run / 'checkpoints'}")
-    return Checkpoint(found[-1], int(found[-1].name.removeprefix("step_")))
+    return found[-1]
+
+
+def any_saved(run: Path) -> bool:
+    """Whether a run has a checkpoint."""
+    return bool(_saved(run / "checkpoints"))
+
+
+def _saved(folder: Path) -> list[Checkpoint]:
+    """Find the checkpoints of a run, oldest first; other things may lie beside them."""
+    steps = {path: path.name.removeprefix("step_") for path in folder.glob("step_*")}
+    found = [Checkpoint(path, int(step)) for path, step in steps.items() if step.isdecimal()]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 @contextmanager
@@ -88,7 +107,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file raises into one error that names it."""
     try:
         yield
-    except (OSError, SafetensorError, json.JSONDecodeError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a readable checkpoint: {error}") from error
 
 
@@ -135,15 +154,24 @@ def load_training(
     path = checkpoint.path / "state.json"
     with reading(path):
         state: dict[str, Any] = json.loads(path.read_text())
-        step, seconds, groups = state["step"], state["seconds"], state["param_groups"]
+        step, seconds = int(state["step"]), float(state["seconds"])
+        device, groups = state["device"], state["param_groups"]
     path = checkpoint.path / "optimizer.safetensors"
     with reading(path):
         tensors = load_file(path)
         random_state = tensors.pop("generator")
-    generator.set_state(random_state)
+    if device == generator.device.type:
+        generator.set_state(random_state)
+    else:
+        generator.manual_seed(generator.initial_seed() + 7_919 * step)
+        warnings.warn(
+            f"{checkpoint.path}: saved on {device}, resumed on {generator.device.type}: random"
+            " draws differ from those of a run that was never stopped",
+            stacklevel=2,
+        )
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
         entries.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
-    return int(step), float(seconds)
+    return step, seconds

@@ -141,11 +141,16 @@ def check(config: Config) -> None:
         "model.depth": 1,
         "model.view-width": 1,
         "model.n-samples": 2,
+        "model.skip": 0,
+        "model.view-degree": 0,
         "model.max-degree": config.model.min_degree + 1,
+        "model.rgb-padding": 0,
+        "model.resample-padding": 0,
         "model.density-noise": 0,
         "optimizer.lr-start": 1e-12,
         "optimizer.lr-end": 1e-12,
         "optimizer.warmup-steps": 0,
+        "optimizer.warmup-factor": 0,
         "optimizer.clip-value": 0,
         "optimizer.clip-norm": 0,
         "log.every": 1,
@@ -209,8 +214,22 @@ def load_config(path: Path) -> Config:
         values["model"] = MipNerfConfig(**values["model"])
         values["optimizer"] = OptimizerConfig(**values["optimizer"])
         values["log"] = LogConfig(**values["log"])
-        return Config(**values)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        config = Config(**values)
+        _require_types(config)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: not a configuration of this version of nerfreg: {error}"
         ) from error
+    return config
+
+
+def _require_types(config: Any) -> None:
+    """Raise ``TypeError`` where a value is of another type than its default."""
+    for option in dataclasses.fields(config):
+        value = getattr(config, option.name)
+        if dataclasses.is_dataclass(value):
+            _require_types(value)
+            continue
+        kind = type(option.default)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise TypeError(f"{option.name} must be {kind.__name__}, got {value!r}")

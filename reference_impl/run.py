@@ -12,12 +12,11 @@ from reference_impl.config import (
     Config,
     check,
     load_config,
-    resolve_device,
     resolve_precision,
     resolve_steps,
     resolve_width,
 )
-from reference_impl.mipnerf import MipNerf, Renderer
+from reference_impl.mipnerf import MipNerf, MipNerfConfig, Renderer
 from reference_impl.ray_space import RaySpace
 from reference_impl.scenes import Scene, load_scene
 
@@ -41,7 +40,6 @@ class Run:
         if config.recipe not in RECIPES:
             known = ", ".join(RECIPES)
             raise ValueError(f"--recipe {config.recipe}: unknown, choose one of {known}")
-        resolve_device(config.device)
         scene = load_scene(config.scene, config.views, width=resolve_width(config))
         if config.evaluate_on == "validation":
             scene = scene.for_validation()
@@ -51,15 +49,28 @@ class Run:
         )
         embedded = config.scene == "embedded"
         ndc = recipe.coordinates == "ndc" and scene.ndc_near is not None
+        model = replace(
+            config.model, encoding=recipe.encoding, ray_shape="cylinder" if ndc else "cone"
+        )
+        for option in ("encoding", "ray_shape"):
+            asked, chosen = getattr(config.model, option), getattr(model, option)
+            if asked not in (chosen, getattr(MipNerfConfig(), option)):
+                raise ValueError(
+                    f"--model.{option.replace('_', '-')} {asked}: recipe {recipe.name} on"
+                    f" {scene.name} decides that, and takes {chosen}"
+                )
+        if ndc and model.spacing == "disparity":
+            raise ValueError(
+                "--model.spacing disparity: in NDC, where near is 0, 1/t has no end; NDC is even in"
+                " disparity already, so use linear"
+            )
         resolved = replace(
             config,
             scene="embedded" if embedded else str(Path(config.scene).resolve()),
             steps=steps,
             width=scene.cameras.width,
             precision=resolve_precision(config),
-            model=replace(
-                config.model, encoding=recipe.encoding, ray_shape="cylinder" if ndc else "cone"
-            ),
+            model=model,
         )
         return cls(resolved, scene, recipe)
 

@@ -168,12 +168,17 @@ class Watch:
 
 def train(config: Config) -> Path:
     """Run a training from a configuration; returns the run's folder."""
-    resumed = Path(config.resume) if config.resume else None
-    run = Run.of(config) if resumed is None else Run.open(resumed)
+    resumed, asked = Path(config.resume) if config.resume else None, config.device
+    if resumed is None:
+        run = Run.of(replace(config, device=resolve_device(asked)))
+    else:
+        run = Run.open(resumed)
     config = run.config
+    device = resolve_device(config.device if asked == "auto" else asked)
+    if device == "cuda" and config.devices > torch.cuda.device_count():
+        raise ValueError(f"--devices {config.devices}: there are {torch.cuda.device_count()} GPUs")
     # Named before other processes join: none of them has made it by then.
     folder = resumed or name_run(run)
-    device = resolve_device(config.device)
     fabric = Fabric(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=config.devices,
@@ -189,9 +194,11 @@ def train(config: Config) -> Path:
     step_module = RegularizedStep(model, run.recipe, space, sampler, run.scene.background)
     fabric.print(describe(run, space, step_module, sampler))
     if config.dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
-        picture = draw_preview(run.scene, sampler.patches, folder / PREVIEW, seed=config.seed)
-        fabric.print(f"picture   {picture}\ndone: {folder}")
+        if fabric.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            draw_preview(run.scene, sampler.patches, folder / PREVIEW, seed=config.seed)
+            print(f"picture   {folder / PREVIEW}\ndone: {folder}")
+        fabric.barrier()
         return folder
 
     optimizer = torch.optim.Adam(model.parameters(), lr=config.optimizer.lr_start)
@@ -203,7 +210,8 @@ def train(config: Config) -> Path:
         config.seed + 1_000_003 * fabric.global_rank
     )
     first, seconds_before = 0, 0.0
-    if resumed is not None:
+    # A run killed before its first checkpoint begins again, with the same draws.
+    if resumed is not None and checkpoints.any_saved(folder):
         first, seconds_before = checkpoints.load_training(
             checkpoints.latest(folder), model, optimizer, generator
         )
@@ -211,7 +219,7 @@ def train(config: Config) -> Path:
             generator.manual_seed(config.seed + 1_000_003 * fabric.global_rank + 7_919 * first)
     writer = None
     if fabric.is_global_zero:
-        writer = tensorboard_writer(folder) if config.log.tensorboard else None
+        writer = tensorboard_writer(folder, first) if config.log.tensorboard else None
         if resumed is None:
             folder.mkdir(parents=True, exist_ok=True)
             save_config(config, folder / "config.json")
@@ -301,11 +309,14 @@ def train(config: Config) -> Path:
                 write(
                     {
                         "step": done,
-                        "test_psnr": mean_test_psnr(run.at_step(model, done), run.scene, space),
+                        f"{config.evaluate_on}_psnr": mean_test_psnr(
+                            run.at_step(model, done), run.scene, space
+                        ),
                     }
                 )
             if stopping(done):
                 save(done)
+                fabric.barrier()  # who leaves first ends the others, also one that is saving
                 raise KeyboardInterrupt(f"stopped at step {done}; go on with --resume {folder}")
             if done % config.log.checkpoint_every == 0 or done == config.steps:
                 save(done)
@@ -321,11 +332,20 @@ def train(config: Config) -> Path:
 def trim_log(path: Path, step: int) -> None:
     """Drop what a killed run wrote after its last checkpoint: it will be written again."""
     if path.exists():
-        lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
+        lines = [line for line in path.read_text().splitlines() if is_whole(line)]
         kept = "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step)
         partial = path.with_name(f".{path.name}")
         partial.write_text(kept)
         partial.rename(path)
+
+
+def is_whole(line: str) -> bool:
+    """Whether a line of the log was written to its end."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def flatten(line: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
@@ -340,13 +360,13 @@ def flatten(line: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     return rows
 
 
-def tensorboard_writer(run: Path) -> Any:
-    """A TensorBoard writer for the run, or one clear error."""
+def tensorboard_writer(run: Path, first: int) -> Any:
+    """A TensorBoard writer that goes on after step ``first``, or one clear error."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError('--log.tensorboard needs: pip install "nerfreg[tensorboard]"') from error
-    return SummaryWriter(run)
+    return SummaryWriter(run, purge_step=first + 1 if first else None)
 
 
 def parse(arguments: list[str]) -> Config:
@@ -360,10 +380,10 @@ def parse(arguments: list[str]) -> Config:
     config = tyro.cli(
         Config, args=arguments, default=PRESETS.get(preset, PRESETS["small"])(), description=__doc__
     )
-    if config.resume and replace(config, resume="") != PRESETS[config.preset]():
+    if config.resume and replace(config, resume="", device="auto") != PRESETS["small"]():
         raise ValueError(
             f"--resume {config.resume}: goes on with the run's own configuration, so no other"
-            " option can be given"
+            " option than --device can be given"
         )
     check(config)
     return config
@@ -374,7 +394,7 @@ def main() -> int:
     try:
         return exit_code(lambda: train(parse(sys.argv[1:])))
     except KeyboardInterrupt as stopped:
-        print(f"\n{stopped or 'stopped before the first step'}", file=sys.stderr)
+        print(f"\n{str(stopped) or 'stopped before the first step'}", file=sys.stderr)
         return 130
     except NonFiniteLossError as error:
         print(f"error: {error}", file=sys.stderr)

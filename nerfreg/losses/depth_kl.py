@@ -22,6 +22,8 @@ __all__ = ["DepthKL", "depth_kl"]
 
 Form = Literal["kl", "dsnerf"]
 
+MIN_STD = 1e-12
+
 
 def depth_kl(
     weights: Float[Tensor, "*rays samples"],
@@ -90,7 +92,8 @@ def depth_kl(
     the weight with respect to density which is as small as p. The sum is computed as
     Σ q log(q/p) − q + p, the same since p and q both sum to 1, of which no summand is negative even
     where rounding makes them sum to a little else. Φ is evaluated in its smaller tail, so distant
-    targets keep their relative precision.
+    targets keep their relative precision. A ``std`` below 1e-12, 0 and less included, counts as
+    1e-12: what lies above has a finite gradient, also in ``std``.
 
     A target outside the sampled range lies *elsewhere*: it asks the ray not to stop in its samples.
     Extend near and far to cover the targets, or mask those that they do not cover.
@@ -127,7 +130,8 @@ def depth_kl(
     depth, std = fill_invalid(depth, valid, 0.0), fill_invalid(std, valid, 1.0)
     require_values(name, "std", std, "> 0", lambda x: x > 0)
 
-    depth, std = depth[..., None], std[..., None].clamp_min(torch.finfo(std.dtype).tiny)
+    # Far below any depth's resolution, and large enough for 1/std² to be finite in a gradient.
+    depth, std = depth[..., None], std[..., None].clamp_min(MIN_STD)
     if form == "kl":
         values = _kl(weights, _normal_mass(starts, ends, depth, std), eps)
     else:

@@ -12,7 +12,7 @@ def dsnerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
     Source: Deng et al., Depth-supervised NeRF, CVPR 2022; released defaults: weight 0.1 beside
     a colour loss that is a mean over RGB, so 0.3 beside RegNeRF's sum, which the reference trainer
     uses; half of the rays through keypoints, fine level alone, metric bounds (NDC off), NeRF's
-    encoding.
+    kind of encoding (see :func:`~nerfreg.recipes.nerf`).
     *Differs from upstream in:* each keypoint's own standard deviation (the release uses 1 scene
     unit for all), and a true divergence instead of the unnormalised sum.
     """

@@ -14,6 +14,11 @@ def mipnerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
 
 
 def nerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
-    """The same with NeRF's positional encoding of points instead of the integrated one of cones."""
+    """The same with NeRF's positional encoding of points instead of the integrated one of cones.
+
+    The encoding's kind alone: its size is the model's. NeRF's own has 10 octaves and the position
+    itself before them; in the reference trainer ``--model.max-degree 10 --model.append-position``,
+    as nothing damps the highest of RegNeRF's 16 octaves here.
+    """
     del forward_facing, n_views, n_steps
     return Recipe("nerf", "Mildenhall et al., NeRF, ECCV 2020 (encoding)", encoding="positional")

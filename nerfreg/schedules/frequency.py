@@ -35,8 +35,10 @@ class FrequencyMask:
     Source: Yang et al. 2023 (FreeNeRF), frequency regularization, with start = 1 and N = 90, 70 and
     50 % of the steps for 3, 6 and 9 views. *Differs from upstream in:* the released JAX code lays
     its mask over features sorted as all sines, then all cosines, so that half-way every sine is
-    visible and no cosine; here one weight counts for both of an octave. It also keeps weights
-    within [1e-8, 1 − 1e-8]; here they reach 0 and 1.
+    visible and no cosine; here one weight counts for both of an octave, and the position itself,
+    upstream's first group of features, is not an octave. Upstream masks the view direction's
+    encoding alike: call this for it as well. It keeps weights within [1e-8, 1 − 1e-8]; here they
+    reach 0 and 1.
 
     Example:
         >>> mask = FrequencyMask(n_steps=100)

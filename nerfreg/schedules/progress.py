@@ -17,12 +17,19 @@ def progress(step: int | Tensor, n_steps: int) -> float | Tensor: ...
 def progress(step: int | Tensor, n_steps: int) -> float | Tensor:
     """Compute step / n_steps, kept within [0, 1]; 0 steps count as 1.
 
+    Raises:
+        ValueError: ``step`` is a tensor of several numbers.
+
     Example:
         >>> progress(5, 10), progress(20, 10), progress(-1, 10)
         (0.5, 1.0, 0.0)
     """
     share = step / max(n_steps, 1)
     if isinstance(share, Tensor):
+        if share.ndim:
+            raise ValueError(
+                f"step must be an int or a 0-d tensor, got a tensor of shape {tuple(share.shape)}"
+            )
         return share.clamp(0.0, 1.0)
     return min(max(share, 0.0), 1.0)
 

@@ -104,7 +104,7 @@ def _arrays(source: str, reconstruction: Any) -> SparseModel:
         key=lambda image: image.image_id,
     )
     ids_in_order = sorted(reconstruction.points3D)
-    point_ids = np.array(ids_in_order, dtype=np.int64)
+    point_ids = _ids("points3D", ids_in_order)
     points = _table([reconstruction.points3D[i].xyz for i in ids_in_order], -1, 3)
     world_to_camera = [_table(_value(image.cam_from_world).matrix(), 3, 4) for image in posed]
     cameras = [reconstruction.cameras[image.camera_id] for image in posed]
@@ -116,7 +116,7 @@ def _arrays(source: str, reconstruction: Any) -> SparseModel:
     for i, (image, camera) in enumerate(zip(posed, cameras, strict=True)):
         seen = [point2d for point2d in image.points2D if _value(point2d.has_point3D)]
         observed = _table([point2d.xy for point2d in seen], -1, 2)
-        ids = np.array([point2d.point3D_id for point2d in seen], dtype=np.int64)
+        ids = _ids(f"image {image.name}", [point2d.point3D_id for point2d in seen])
         row = np.searchsorted(point_ids, ids)
         if len(ids) and (len(point_ids) == 0 or (point_ids.take(row, mode="clip") != ids).any()):
             raise ValueError(f"image {image.name} observes a point that does not exist")
@@ -164,6 +164,14 @@ def _project(
 def _table(rows: Any, *shape: int) -> Any:
     """Make an array of ``shape``, also of no rows."""
     return np.reshape(np.array(rows, dtype=np.float64), shape)
+
+
+def _ids(owner: str, ids: list[int]) -> NDArray[np.int64]:
+    """Make an array of point ids; COLMAP's have a 64th bit, which only damage sets."""
+    try:
+        return np.array(ids, dtype=np.int64)
+    except OverflowError:
+        raise ValueError(f"{owner} has a point id of {max(ids)}, beyond 2⁶³ − 1") from None
 
 
 def _has_pose(image: Any) -> bool:

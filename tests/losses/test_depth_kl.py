@@ -377,3 +377,17 @@ def test_module_is_the_function(form, reduction) -> None:
     assert repr(module) == (
         f"DepthKL(form='{form}', eps=0.0001, bound_last=False, reduction='{reduction}')"
     )
+
+
+@pytest.mark.parametrize("form", ["kl", "dsnerf"])
+@pytest.mark.parametrize("tiny", [1e-12, 1e-20, 1e-38, 1e-45])
+def test_a_learnt_std_may_vanish(form, tiny) -> None:
+    """Nothing finite gives a gradient that is not, to any argument."""
+    weights, starts, ends, depth, _ = (x.float() for x in some_rays())
+    ends = torch.cat([ends[:, :-1], torch.full_like(ends[:, :1], 1e10)], -1)
+    given = [x.clone().requires_grad_() for x in (weights, starts, ends, depth)]
+    std = torch.full_like(depth, tiny).requires_grad_()
+    value = depth_kl(*given, std, form=form)
+    assert value.isfinite()
+    for gradient in torch.autograd.grad(value, [*given, std]):
+        assert gradient.isfinite().all()

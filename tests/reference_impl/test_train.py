@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from reference_impl import checkpoints
 from reference_impl.compare import table
@@ -26,7 +27,7 @@ from reference_impl.config import (
 from reference_impl.evaluate import evaluate_run
 from reference_impl.mipnerf import MipNerfConfig
 from reference_impl.run import Run
-from reference_impl.train import NonFiniteLossError, Watch, parse, train
+from reference_impl.train import NonFiniteLossError, Watch, main, parse, train
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = MipNerfConfig(width=16, depth=2, view_width=8, n_samples=8, max_degree=4)
@@ -99,9 +100,18 @@ def test_test_views_are_measured_on_the_way_if_asked(tmp_path):
     assert same(weights(run), weights(train(tiny(tmp_path / "other"))))
 
 
+def test_validation_views_are_named_so_in_the_log(tmp_path):
+    log = LogConfig(every=3, checkpoint_every=3, evaluate_every=2, frames=0)
+    run = train(tiny(tmp_path / "run", log=log, evaluate_on="validation"))
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "validation_psnr" in line] == [2, 4]
+    assert not any("test_psnr" in line for line in lines)
+
+
 def test_tensorboard_gets_every_number_of_the_log(tmp_path, monkeypatch):
     class Writer:
-        def __init__(self, folder):
+        def __init__(self, folder, purge_step):
+            assert purge_step is None  # a resumed run drops what a killed one wrote too far
             self.folder, self.scalars, self.closed = folder, [], False
             made.append(self)
 
@@ -165,6 +175,37 @@ def test_resume_is_bit_exact(tmp_path):
         for x in (a, b)
     ]
     assert strip[0] == strip[1]
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path):
+    whole = train(tiny(tmp_path / "whole"))
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    save_config(replace(load_config(whole / "config.json"), out=str(cut)), cut / "config.json")
+    (cut / "log.jsonl").write_text('{"step": 2, "values": {"color": 1.0}')
+    train(Config(resume=str(cut)))
+    assert same(weights(whole), weights(cut))
+    steps = [json.loads(line)["step"] for line in (cut / "log.jsonl").read_text().splitlines()]
+    assert steps == [2, 4, 6]
+
+
+def test_random_state_of_another_device_is_replaced_with_a_warning(tmp_path):
+    run = train(tiny(tmp_path / "run", steps=3))
+    state = checkpoints.latest(run).path / "state.json"
+    state.write_text(state.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    # CUDA's generator has a state of 16 bytes.
+    file = state.with_name("optimizer.safetensors")
+    save_file({**load_file(file), "generator": torch.zeros(16, dtype=torch.uint8)}, file)
+    save_config(tiny(run, steps=5), run / "config.json")
+    with pytest.warns(UserWarning, match=r"step_0000003: saved on cuda, resumed on cpu"):
+        train(Config(resume=str(run), device="cpu"))
+    assert checkpoints.latest(run).step == 5
+
+
+def test_other_folders_beside_checkpoints_do_no_harm(tmp_path):
+    run = train(tiny(tmp_path / "run"))
+    (run / "checkpoints" / "step_old").mkdir()
+    assert checkpoints.latest(run).step == 6
 
 
 def test_evaluate_repeats_the_metrics(tmp_path):
@@ -233,6 +274,8 @@ def test_two_processes_train_and_go_on(tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("done: ") == 1
 
+    run(*options.split(), "--out", str(out), "--dry-run")
+    assert [path.name for path in out.iterdir()] == ["preview.png"]
     run(*options.split(), "--out", str(out))
     lines = (out / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
@@ -322,11 +365,20 @@ def test_a_batch_too_small_for_a_patch_still_gets_one(tmp_path):
     assert {"depth_kl", "depth_smoothness"} <= set(line["values"])
 
 
-@pytest.mark.parametrize("name", ["optimizer.safetensors", "state.json"])
-def test_damaged_checkpoint_files_are_named(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("optimizer.safetensors", None),
+        ("state.json", None),
+        ("state.json", b"[]"),
+        ("state.json", b"\xff\xfe"),
+        ("state.json", b'{"step": "three"}'),
+    ],
+)
+def test_damaged_checkpoint_files_are_named(tmp_path, name, content):
     folder = train(tiny(tmp_path / "run", steps=3))
     path = checkpoints.latest(folder).path / name
-    path.write_bytes(path.read_bytes()[:30])
+    path.write_bytes(path.read_bytes()[:30] if content is None else content)
     with pytest.raises(ValueError, match=rf"{name}: not a readable checkpoint"):
         train(Config(resume=str(folder)))
 
@@ -379,7 +431,13 @@ def test_out_must_be_free(tmp_path):
         (["--model.width", "0"], "--model.width must be at least 1, got 0"),
         (["--log.every", "0"], "--log.every must be at least 1, got 0"),
         (["--optimizer.lr-start", "0"], "--optimizer.lr-start must be at least 1e-12"),
-        (["--resume", "nowhere", "--seed", "1"], "no other option can be given"),
+        (["--resume", "nowhere", "--seed", "1"], "no other option than --device can be given"),
+        (["--resume", "nowhere", "--preset", "paper"], "no other option than --device"),
+        (["--resume", "nowhere", "--device", "cpu"], "nowhere: no config.json there"),
+        (["--model.view-degree=-1"], "--model.view-degree must be at least 0, got -1"),
+        (["--model.skip=-1"], "--model.skip must be at least 0, got -1"),
+        (["--model.encoding", "positional"], "recipe fewview on embedded decides that"),
+        (["--model.ray-shape", "cylinder"], "--model.ray-shape cylinder: recipe fewview"),
     ],
 )
 def test_bad_arguments_exit_2_with_one_line_and_leave_nothing(tmp_path, arguments, message):
@@ -425,6 +483,49 @@ def test_config_round_trip(tmp_path):
     config = tiny(tmp_path, recipe="regnerf")
     save_config(config, tmp_path / "config.json")
     assert load_config(tmp_path / "config.json") == config
-    (tmp_path / "bad.json").write_text('{"scene": 1}')
-    with pytest.raises(ValueError, match=r"bad\.json: not a configuration"):
-        load_config(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"{", b"{{", "Expecting property name"),
+        (b'"scene"', b'"scenery"', "scenery"),
+        (b'"steps": 6', b'"steps": "six"', "steps must be int, got 'six'"),
+        (b'"lr_start": 0.002', b'"lr_start": null', "lr_start must be float, got None"),
+        (b'"width": 16', b'"width": 1.5', "width must be int, got 1.5"),
+        (b"embedded", b"\xff\xfe", "invalid start byte"),
+    ],
+)
+def test_a_damaged_configuration_is_named(tmp_path, old, new, message):
+    path = tmp_path / "bad.json"
+    save_config(tiny(tmp_path), path)
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(ValueError, match=rf"bad\.json: not a configuration.*{message}"):
+        load_config(path)
+
+
+def test_more_gpus_than_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="--devices 3: there are 2 GPUs"):
+        train(tiny(tmp_path / "run", device="cuda", devices=3))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stop_before_the_first_step_says_so(monkeypatch, capsys):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setattr("reference_impl.train.train", stop)
+    assert main() == 130
+    assert "stopped before the first step" in capsys.readouterr().err
+
+
+def test_a_traceback_is_there_for_who_asks(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py", "--scene", "nowhere"])
+    assert main() == 2
+    monkeypatch.setenv("NERFREG_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="nowhere"):
+        main()

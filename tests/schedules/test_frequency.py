@@ -62,3 +62,8 @@ def test_bad_arguments(arguments, message):
 def test_octaves_must_be_a_count():
     with pytest.raises(ValueError, match="n_octaves must be a whole number >= 0, got -2"):
         FrequencyMask(10)(0, -2)
+
+
+def test_several_steps_are_refused():
+    with pytest.raises(ValueError, match=r"step must be an int or a 0-d tensor, .* \(3,\)"):
+        FrequencyMask(10)(torch.tensor([1, 5, 9]), 3)
