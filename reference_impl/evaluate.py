@@ -124,7 +124,7 @@ def evaluate_run(
             "ssim": "11x11 Gaussian window, sigma 1.5, data_range 1, valid region",
             "depth_mae": "mean |z-depth error|, scene units, exact depth",
             "depth_error": "median |z-depth error| / z-depth at structure-from-motion points seen"
-            " in test views; in the mean: over all points of all test views",
+            " in the views measured; in the mean: over all points of all of them",
         },
         "scene": scene.name,
         "recipe": run.recipe.name,

@@ -40,20 +40,17 @@ def load_blender(
     except ValueError as error:
         raise SceneError(folder / "transforms_train.json", str(error)) from None
     frames = [at_hand["train"][i] for i in train] + [at_hand["test"][i] for i in test]
-    source = folder / "transforms_train.json"
-    angles = [frame.lens.get("camera_angle_x") for frame in frames]
-    if None in angles:
-        raise SceneError(source, f"frame {frames[angles.index(None)].name}: no camera_angle_x")
+    half_angles = [_half_angle(frame) for frame in frames]
     images = load_images([frame.path for frame in frames], width, background=WHITE)
     height, width = images.shape[1:3]
-    focal = [0.5 * width / math.tan(0.5 * angle) for angle in angles if angle is not None]
+    focal = [0.5 * width / math.tan(half_angle) for half_angle in half_angles]
     intrinsics = torch.stack([pinhole(f, width, height) for f in focal])
     try:
         cameras = Cameras.from_opengl(
             torch.stack([frame.pose for frame in frames]), intrinsics, width, height
         )
     except ValueError as error:
-        raise SceneError(source, str(error)) from error
+        raise SceneError(folder / "transforms_train.json", str(error)) from error
     return Scene(
         name=folder.name,
         images=images,
@@ -67,6 +64,13 @@ def load_blender(
         split=f"Blender: {rule}",
         background=WHITE,
     )
+
+
+def _half_angle(frame: Frame) -> float:
+    half_angle = frame.half_angle()
+    if half_angle is None:
+        raise SceneError(frame.source, f"frame {frame.name}: no camera_angle_x")
+    return half_angle
 
 
 def _numbered(source: Path) -> dict[int, Frame]:

@@ -25,6 +25,10 @@ __all__ = [
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
+# What Pillow raises for a header that claims more pixels than it dares to allocate; the second one
+# only where warnings are errors.
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
 
 def list_images(folder: Path) -> list[Path]:
     """List a folder's photos, sorted by name.
@@ -56,7 +60,7 @@ def read_image(path: Path, background: float = 0.0, size: tuple[int, int] | None
         (H, W, 3) uint8.
 
     Raises:
-        SceneError: the file is missing, unreadable or truncated.
+        SceneError: the file is missing, unreadable, truncated or too large.
     """
     try:
         with Image.open(path) as image:
@@ -68,6 +72,8 @@ def read_image(path: Path, background: float = 0.0, size: tuple[int, int] | None
         raise SceneError(path, "no such image") from None
     except UnidentifiedImageError:
         raise SceneError(path, "not an image that can be read") from None
+    except TOO_LARGE as error:
+        raise SceneError(path, f"damaged or too large an image ({error})") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise SceneError(path, f"damaged or truncated image ({error})") from error
 
@@ -86,13 +92,19 @@ def _to_rgb(image: Image.Image, background: float) -> Tensor:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Read a photo's stored (width, height) without decoding it."""
+    """Read a photo's stored (width, height) without decoding it.
+
+    Raises:
+        SceneError: the file is missing, unreadable or too large.
+    """
     try:
         with Image.open(path) as image:
             return image.size
     except FileNotFoundError:
         raise SceneError(path, "no such image") from None
-    except OSError as error:
+    except TOO_LARGE as error:
+        raise SceneError(path, f"damaged or too large an image ({error})") from None
+    except (OSError, ValueError) as error:
         raise SceneError(path, f"not an image that can be read ({error})") from None
 
 

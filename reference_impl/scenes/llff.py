@@ -74,7 +74,7 @@ def load_llff(
         split=f"LLFF as RegNeRF: {splits.EVENLY_SPACED.format(len(rows), n_views)}",
         ndc_near=1.0,
         keypoints=known,
-        points=sfm.held_out_points(folder, cameras, names, test, rename),
+        points=sfm.held_out_points(folder, cameras, names, train, rename),
     )
 
 

@@ -41,7 +41,8 @@ class Scene:
         background: colour of empty space: 0 black, 1 white.
         keypoints: sparse depth of training views, from those views alone; may lack views, may be
             empty.
-        points: structure-from-motion points seen in test views: for evaluation, never for training.
+        points: structure-from-motion points seen in views that do not train: for evaluation, never
+            for training.
         depth: (N, H, W) exact z-depth where it is known (synthetic scenes), else ``None``.
     """
 
@@ -69,9 +70,11 @@ class Scene:
         """
         views = validation(len(self.names), [*self.train, *self.test])
         if not views:
-            raise SceneError(self.name, "every view trains or tests; none is left for validation")
+            raise SceneError(
+                self.name, "every view trains or tests; none is left for --evaluate-on validation"
+            )
         split = f"{self.split}; {len(views)} of the others validate"
-        return replace(self, test=views, points={}, split=split)
+        return replace(self, test=views, split=split)
 
     def __post_init__(self) -> None:
         n, height, width = self.images.shape[:3]
@@ -103,6 +106,12 @@ class Scene:
             raise SceneError(
                 self.name, f"keypoints of views {leaked}, which are not training views"
             )
+        for view, known in self.keypoints.items():
+            if not bool((known.std > 0).all()):
+                least = float(known.std.min())
+                raise SceneError(
+                    self.name, f"keypoints of {self.names[view]}: std must be > 0, got {least}"
+                )
         if self.depth is not None and self.depth.shape != (n, height, width):
             expected = (n, height, width)
             raise SceneError(self.name, f"depth must be {expected}, got {tuple(self.depth.shape)}")

@@ -60,15 +60,15 @@ def held_out_points(
     folder: Path,
     cameras: Cameras,
     names: list[str],
-    test: list[int],
+    train: list[int],
     rename: Rename = lambda model: model,
 ) -> dict[int, Keypoints]:
-    """Read the points that the full model sees in test views: for evaluation, never supervision.
+    """Read the points that the full model sees in views that do not train: for evaluation alone.
 
     Points seen in two views alone are left out: too many of them are wrong matches.
     """
     path = _find(folder, FULL_MODELS)
-    if path is None or not test:
+    if path is None:
         return {}
     model = rename(read_colmap(path))
     with warnings.catch_warnings():
@@ -77,7 +77,7 @@ def held_out_points(
         warnings.simplefilter("ignore", SupervisionWarning)
         found = model.keypoints(names, min_views=3)
     points = _into_scene(model, {i: found[name] for i, name in enumerate(names)}, cameras)
-    return {i: points[i] for i in test if i in points and len(points[i])}
+    return {i: points[i] for i in points if i not in train and len(points[i])}
 
 
 def full_model_names(folder: Path) -> list[str]:

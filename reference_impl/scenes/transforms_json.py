@@ -43,12 +43,46 @@ UNSUPPORTED = ("k3", "k4", "k5", "k6")
 
 @dataclass(frozen=True)
 class Frame:
-    """One photo of a ``transforms.json``: file, (3, 4) pose with OpenGL axes, lens."""
+    """One photo of a ``transforms.json``: file, (3, 4) pose with OpenGL axes, lens.
 
+    The lens's numbers are as the file has them. They are checked when asked for, so that what a
+    format does not use may be anything.
+    """
+
+    source: Path
     name: str
     path: Path
     pose: Tensor
     lens: dict[str, float]
+
+    def number(self, key: str, default: float, *, positive: bool = False) -> float:
+        """Return a number of the lens.
+
+        Raises:
+            SceneError: it is NaN, infinite or, if it has to be ``positive``, not > 0.
+        """
+        value = self.lens.get(key, default)
+        # Cameras become float32.
+        if not abs(value) <= torch.finfo(torch.float32).max or (positive and not value > 0):
+            wanted = "finite in float32 and > 0" if positive else "finite in float32"
+            raise SceneError(
+                self.source, f"frame {self.name}: «{key}» must be {wanted}, got {value}"
+            )
+        return value
+
+    def half_angle(self) -> float | None:
+        """Return half of ``camera_angle_x``, the horizontal field of view, where there is one.
+
+        Raises:
+            SceneError: a pinhole camera cannot have this angle.
+        """
+        if "camera_angle_x" not in self.lens:
+            return None
+        angle = self.lens["camera_angle_x"]
+        if not 0 < 0.5 * angle < 0.5 * math.pi:
+            problem = f"«camera_angle_x» must be in (0, π), radians, got {angle}"
+            raise SceneError(self.source, f"frame {self.name}: {problem}")
+        return 0.5 * angle
 
 
 def load_transforms_json(
@@ -79,8 +113,8 @@ def load_transforms_json(
     except ValueError as error:
         raise SceneError(folder, str(error)) from None
     size = image_size(frames[0].path)
-    matrices = torch.stack([_intrinsics(source, frame, size) for frame in frames])
-    lenses = [_distortion(source, frame) for frame in frames]
+    matrices = torch.stack([_intrinsics(frame, size) for frame in frames])
+    lenses = [_distortion(frame) for frame in frames]
     images = load_images(
         [frame.path for frame in frames],
         width,
@@ -107,7 +141,7 @@ def load_transforms_json(
         unseen=_unseen(cameras[train], near, far),
         split=splits.EVENLY_SPACED.format(len(frames), n_views),
         keypoints=known if keypoints else {},
-        points=sfm.held_out_points(folder, cameras, names, test),
+        points=sfm.held_out_points(folder, cameras, names, train),
     )
 
 
@@ -116,7 +150,7 @@ def read_frames(source: Path) -> list[Frame]:
 
     Raises:
         SceneError: the file is missing or damaged, a frame lacks its image or pose, or a pose has a
-            NaN.
+            NaN, an infinity or a number that is one in float32.
     """
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
@@ -143,10 +177,14 @@ def _frame(source: Path, content: dict[str, Any], entry: Any) -> Frame:
         pose = torch.tensor(entry["transform_matrix"], dtype=torch.float64)
     except (KeyError, TypeError, ValueError):
         pose = torch.zeros(0)
+    except OverflowError:  # of an integer that no float holds
+        pose = torch.full((4, 4), math.inf)
     if pose.shape not in ((4, 4), (3, 4)):
         raise SceneError(source, f"frame {name}: «transform_matrix» must be 4×4 numbers")
-    if not bool(pose.isfinite().all()):
-        raise SceneError(source, f"frame {name}: NaN or infinity in «transform_matrix»")
+    if not bool(pose.float().isfinite().all()):  # cameras become float32
+        raise SceneError(
+            source, f"frame {name}: NaN, infinity or too large a number in «transform_matrix»"
+        )
     path = source.parent / name
     if not path.is_file():  # Blender's files leave the ending out
         endings = (path.with_name(path.name + ending) for ending in ENDINGS)
@@ -154,32 +192,43 @@ def _frame(source: Path, content: dict[str, Any], entry: Any) -> Frame:
     if not path.is_file():
         raise SceneError(path, f"no such image; {source.name} lists it")
     both = {**content, **entry}
-    lens = {key: float(v) for key, v in both.items() if isinstance(v, (int, float))}
-    return Frame(name.removeprefix("./"), path, pose[:3], lens)
+    lens = {key: _float(v) for key, v in both.items() if isinstance(v, (int, float))}
+    return Frame(source, name.removeprefix("./"), path, pose[:3], lens)
 
 
-def _intrinsics(source: Path, frame: Frame, size: tuple[int, int]) -> Tensor:
+def _float(number: float) -> float:
+    """Convert an integer; one that no float holds is infinite, as JSON's 1e999 is."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, 1 if number > 0 else -1)
+
+
+def _intrinsics(frame: Frame, size: tuple[int, int]) -> Tensor:
     """Build (3, 3) intrinsics in pixels of photos of ``size``, which the file may call larger."""
-    width, height = frame.lens.get("w", size[0]), frame.lens.get("h", size[1])
-    focal = frame.lens.get("fl_x")
-    if focal is None and "camera_angle_x" in frame.lens:
-        focal = 0.5 * width / math.tan(0.5 * frame.lens["camera_angle_x"])
-    if focal is None:
+    width = frame.number("w", size[0], positive=True)
+    height = frame.number("h", size[1], positive=True)
+    if "fl_x" in frame.lens:
+        fx = frame.number("fl_x", 0.0, positive=True)
+    elif (half_angle := frame.half_angle()) is not None:
+        fx = 0.5 * width / math.tan(half_angle)
+    else:
         raise SceneError(
-            source, f"frame {frame.name}: no focal length; expected fl_x or camera_angle_x"
+            frame.source, f"frame {frame.name}: no focal length; expected fl_x or camera_angle_x"
         )
-    cx, cy = frame.lens.get("cx", width / 2), frame.lens.get("cy", height / 2)
+    fy = frame.number("fl_y", fx, positive=True)
+    cx, cy = frame.number("cx", width / 2), frame.number("cy", height / 2)
     sx, sy = size[0] / width, size[1] / height
-    rows = [[focal * sx, 0, cx * sx], [0, frame.lens.get("fl_y", focal) * sy, cy * sy], [0, 0, 1]]
+    rows = [[fx * sx, 0, cx * sx], [0, fy * sy, cy * sy], [0, 0, 1]]
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _distortion(source: Path, frame: Frame) -> Distortion:
+def _distortion(frame: Frame) -> Distortion:
     strange = [name for name in UNSUPPORTED if frame.lens.get(name)]
     if strange or frame.lens.get("is_fisheye"):
         what = "a fisheye lens" if frame.lens.get("is_fisheye") else f"{', '.join(strange)} ≠ 0"
-        raise SceneError(source, f"{what} is not supported; undistort the photos first")
-    return Distortion(*(frame.lens.get(name, 0.0) for name in ("k1", "k2", "p1", "p2")))
+        raise SceneError(frame.source, f"{what} is not supported; undistort the photos first")
+    return Distortion(*(frame.number(name, 0.0) for name in ("k1", "k2", "p1", "p2")))
 
 
 def _normalized(source: Path, poses: Tensor) -> Tensor:

@@ -266,6 +266,27 @@ def test_files_of_two_models_do_not_mix(tmp_path: Path):
         read_colmap(path.parent)
 
 
+@pytest.mark.parametrize(
+    ("number", "problem"),
+    [
+        (2**63 - 1, "observes a point that does not exist"),
+        (2**63, "has a point id of 9223372036854775808, beyond"),
+        (2**64 - 2, "has a point id of 18446744073709551614, beyond"),
+    ],
+)
+def test_ids_of_no_point_are_named(tmp_path: Path, number: int, problem: str):
+    def strange(data: bytes) -> bytes:
+        # Of the first image: 4 + 7 · 8 + 4 bytes, the name, a count, and then x, y and id.
+        start = data.index(b"\0", 8 + 64) + 1 + 8 + 16
+        return data[:start] + struct.pack("<Q", number) + data[start + 8 :]
+
+    path = damaged(tmp_path, "images", "bin", strange)
+    with pytest.raises(
+        ValueError, match=rf"model: not a consistent COLMAP model: image \S+ {problem}"
+    ):
+        read_colmap(path.parent)
+
+
 def test_missing_models_are_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         read_colmap(tmp_path / "nowhere")

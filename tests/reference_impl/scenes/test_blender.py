@@ -89,6 +89,33 @@ def test_bad_input_is_named(folder: Path):
         load_scene(folder / "again", 8)
 
 
+@pytest.mark.parametrize(
+    "angle",
+    [0, -0.5, math.pi, 40, math.nan, math.inf, 10**400],
+    ids=lambda angle: str(angle)[:6],
+)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_angles_that_no_pinhole_has_are_named(folder: Path, part: str, angle: float):
+    path = folder / f"transforms_{part}.json"
+    content = json.loads(path.read_text())
+    content["camera_angle_x"] = angle
+    path.write_text(json.dumps(content))
+    message = rf"transforms_{part}\.json: frame {part}/r_\d: «camera_angle_x» must be in \(0, π\)"
+    with pytest.raises(SceneError, match=message):
+        load_scene(folder, 8)
+
+
+@pytest.mark.parametrize("number", [math.inf, 10**40, 10**400], ids=["inf", "e40", "e400"])
+def test_too_large_numbers_in_poses_are_named(folder: Path, number: float):
+    path = folder / "transforms_test.json"
+    content = json.loads(path.read_text())
+    content["frames"][1]["transform_matrix"][0][3] = number
+    path.write_text(json.dumps(content))
+    message = r"transforms_test\.json: frame \./test/r_7: .*too large a number in"
+    with pytest.raises(SceneError, match=message):
+        load_scene(folder, 8)
+
+
 def test_angle_is_needed(folder: Path):
     path = folder / "transforms_train.json"
     content = json.loads(path.read_text())

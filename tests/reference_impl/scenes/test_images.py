@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ from PIL import Image
 
 from reference_impl.scenes.images import (
     Distortion,
+    image_size,
     list_images,
     load_images,
     read_image,
@@ -90,6 +93,33 @@ def test_damaged_files_are_named(tmp_path: Path):
         read_image(jpeg)
     with pytest.raises(SceneError, match=r"c\.png: no such image"):
         read_image(tmp_path / "c.png")
+
+
+# Pillow refuses the first one and warns of the second one.
+@pytest.mark.parametrize("side", [100_000, 10_000])
+def test_headers_that_claim_too_many_pixels_are_named(tmp_path: Path, side: int):
+    path = save(tmp_path / "a.png", noise(4, 6, 3))
+    data = path.read_bytes()
+    header = b"IHDR" + struct.pack(">II", side, side) + data[24:29]
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+    for read in (read_image, image_size):
+        with pytest.raises(SceneError, match=rf"a\.png: damaged or too large .*{side**2} pixels"):
+            read(path)
+    with pytest.raises(SceneError, match=r"a\.png: damaged or too large"):
+        load_images([path])
+
+
+def test_sizes_of_damaged_files(tmp_path: Path):
+    path = save(tmp_path / "a.tif", noise(4, 6, 3))
+    assert image_size(path) == (6, 4)
+    data = path.read_bytes()
+    # The first entry of the directory, the width, becomes a list of signed numbers.
+    start = struct.unpack("<I", data[4:8])[0] + 2
+    path.write_bytes(data[: start + 2] + b"\x05" + data[start + 3 :])
+    with pytest.raises(SceneError, match=r"a\.tif: not an image that can be read"):
+        image_size(path)
+    with pytest.raises(SceneError, match=r"b\.tif: no such image"):
+        image_size(tmp_path / "b.tif")
 
 
 def test_listing(tmp_path: Path):

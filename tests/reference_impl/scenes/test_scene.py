@@ -55,6 +55,10 @@ def test_a_scene_as_it_should_be():
             {"keypoints": {2: keypoints()}},
             r"keypoints of views \[2\], which are not training views",
         ),
+        (
+            {"keypoints": {1: dataclasses.replace(keypoints(2), std=torch.tensor([0.1, -0.5]))}},
+            r"keypoints of b: std must be > 0, got -0\.5",
+        ),
         ({"depth": torch.ones(3, 6, 4)}, r"depth must be \(3, 4, 6\)"),
     ],
 )
@@ -80,7 +84,7 @@ def test_validation_leaves_the_test_views_alone():
     assert len(other.test) == 8
     assert not set(other.test) & {*made.train, *made.test}
     assert other.split.endswith("8 of the others validate")
-    with pytest.raises(SceneError, match="none is left for validation"):
+    with pytest.raises(SceneError, match="none is left for --evaluate-on validation"):
         dataclasses.replace(
             made, test=[i for i in range(24) if i not in made.train]
         ).for_validation()

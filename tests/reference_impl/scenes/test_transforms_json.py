@@ -93,7 +93,7 @@ def test_cameras_look_at_the_origin_from_distance_four(folder: Path):
 def test_keypoints_are_undistorted_and_in_the_scenes_units(folder: Path, world: World):
     scene = load_scene(folder, 3)
     assert list(scene.keypoints) == TRAIN
-    assert list(scene.points) == TEST
+    assert list(scene.points) == [i for i in range(len(scene.images)) if i not in TRAIN]
     assert min(len(k) for k in scene.keypoints.values()) > 20
     fits(scene, world)
 
@@ -205,18 +205,56 @@ def first(content: dict[str, Any]) -> dict[str, Any]:
             r"frame \./images/0009\.png: «transform_matrix»",
         ),
         (lambda c: first(c).update(transform_matrix=[[1, 2], [3]]), "must be 4×4 numbers"),
-        (lambda c: first(c)["transform_matrix"][1].__setitem__(2, math.nan), "NaN or infinity"),
+        (lambda c: first(c)["transform_matrix"][1].__setitem__(2, math.nan), "NaN, infinity or"),
+        (lambda c: first(c)["transform_matrix"][1].__setitem__(3, 10**400), "too large a number"),
+        (lambda c: first(c)["transform_matrix"][1].__setitem__(3, 10**40), "too large a number"),
         (lambda c: first(c)["transform_matrix"][1].__setitem__(2, 3.0), "rotation|rigid"),
         (lambda c: c["frames"].append(first(c)), r"images/0009\.png is listed twice"),
         (lambda c: c.update(k3=0.1), "k3 ≠ 0 is not supported"),
         (lambda c: c.update(is_fisheye=True), "a fisheye lens is not supported"),
         (lambda c: c.pop("fl_x"), "no focal length; expected fl_x or camera_angle_x"),
-        (lambda c: c.update(fl_x=-3.0), "fx, fy > 0"),
     ],
 )
 def test_bad_content_is_named(folder: Path, edit: Callable[[dict[str, Any]], object], message: str):
     change(folder, edit)
     with pytest.raises(SceneError, match=rf"transforms\.json: .*({message})"):
+        load_scene(folder, 3)
+
+
+SIZES, OFFSETS = ("w", "h", "fl_x", "fl_y"), ("cx", "cy", "k1", "k2", "p1", "p2")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, value) for key in SIZES for value in (0, -3.0)),
+        *(
+            (key, value)
+            for key in SIZES + OFFSETS
+            for value in (math.nan, -math.inf, 10**400, 1e40)
+        ),
+    ],
+    ids=lambda value: str(value)[:6],
+)
+def test_numbers_that_no_lens_has_are_named(folder: Path, key: str, value: float):
+    change(folder, lambda c: c["frames"][2].update({key: value}))
+    wanted = r"finite in float32( and > 0)?, got -?(\d|inf|nan)"
+    message = rf"transforms\.json: frame images/0007\.png: «{key}» must be {wanted}"
+    with pytest.raises(SceneError, match=message):
+        load_scene(folder, 3)
+
+
+@pytest.mark.parametrize(
+    "angle",
+    [0, -0.5, 5e-324, math.pi, 4, math.nan, math.inf, 10**400],
+    ids=lambda angle: str(angle)[:6],
+)
+def test_angles_that_no_pinhole_has_are_named(folder: Path, angle: float):
+    change(folder, lambda c: c.update(camera_angle_x=angle))
+    assert len(load_scene(folder, 3).images) == 10  # not used beside fl_x
+    change(folder, lambda c: c.pop("fl_x"))
+    message = r"transforms\.json: frame images/0000\.png: «camera_angle_x» must be in \(0, π\)"
+    with pytest.raises(SceneError, match=message):
         load_scene(folder, 3)
 
 
