@@ -1,0 +1,22 @@
+"""What users install: the package, and nothing of what this repository has beside it."""
+
+from pathlib import Path
+from zipfile import ZipFile
+
+from hatchling.builders.wheel import WheelBuilder
+
+import nerfreg
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_wheel_holds_the_package_alone(tmp_path):
+    """Built in this process: nothing is fetched and nothing is written beside the sources."""
+    (path,) = map(Path, WheelBuilder(str(ROOT)).build(directory=str(tmp_path)))
+    with ZipFile(path) as wheel:
+        names = wheel.namelist()
+    about = f"nerfreg-{nerfreg.__version__}.dist-info"
+    described = {f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
+    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "nerfreg").rglob("*.py")}
+    assert "nerfreg/losses/depth_kl.py" in modules
+    assert sorted(names) == sorted({*modules, "nerfreg/py.typed", *described})
