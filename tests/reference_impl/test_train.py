@@ -288,6 +288,40 @@ def test_two_processes_train_and_go_on(tmp_path):
     assert checkpoints.latest(out).step == 6
 
 
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_no_process_leaves_while_another_saves(tmp_path):
+    """The launcher looks every 5 s, and kills all that remain once one has left."""
+    out, script = tmp_path / "run", tmp_path / "slow.py"
+    script.write_text(
+        "import sys, time\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from reference_impl import checkpoints, train\n"
+        "save = checkpoints.save\n"
+        "checkpoints.save = lambda *given: (time.sleep(12), save(*given))[1]\n"
+        "sys.exit(train.main())\n"
+    )
+    options = "--devices 2 --device cpu --precision 32-true --steps 100000 --width 24 --rays 128"
+    options += " --model.width 16 --model.depth 2 --model.n-samples 8 --log.every 1"
+    options += f" --log.checkpoint-every 100000 --log.frames 0 --out {out}"
+    process = subprocess.Popen(
+        [sys.executable, str(script), *options.split()],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    log, deadline = out / "log.jsonl", time.monotonic() + 120
+    while not (log.is_file() and log.read_text().count("\n") >= 3):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C reaches all of them
+    process.wait(timeout=120)
+    assert checkpoints.latest(out).step >= 3
+
+
 def test_non_finite_loss_names_term_step_and_checkpoint(tmp_path):
     watch = Watch()
     watch.record(3, {"color": torch.tensor(1.0), "kl": torch.tensor(1.0)})
