@@ -38,7 +38,7 @@ class LogConfig:
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     evaluate_every: int = 0
-    """Steps between evaluations of the test views, for PSNR against steps; 0: at the end only."""
+    """Steps between evaluations, for PSNR against steps; 0: at the end only."""
     tensorboard: bool = False
     """Also write TensorBoard events (extra: tensorboard)."""
     frames: int = 40

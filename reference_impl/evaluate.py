@@ -61,8 +61,8 @@ def point_errors(model: Renderer, scene: Scene, space: RaySpace, view: int) -> T
     return metrics.relative_depth_errors(depth, points.depth.float())
 
 
-def mean_test_psnr(model: Renderer, scene: Scene, space: RaySpace) -> float:
-    """Mean PSNR over the test views."""
+def mean_psnr(model: Renderer, scene: Scene, space: RaySpace) -> float:
+    """Mean PSNR over the views that are measured."""
     values = [
         metrics.psnr(render_view(model, scene, space, view).rgb, scene.images[view].float() / 255)
         for view in scene.test
@@ -79,7 +79,7 @@ def evaluate_run(
     step: int,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Render the test views, measure them, and write metrics.json, pictures, sheet and flight.
+    """Render the views to measure on, measure, write metrics.json, pictures, sheet and flight.
 
     Args:
         folder: of the run.

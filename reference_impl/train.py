@@ -37,7 +37,7 @@ from reference_impl.config import (
     resolve_precision,
     save_config,
 )
-from reference_impl.evaluate import evaluate_run, mean_test_psnr, summary
+from reference_impl.evaluate import evaluate_run, mean_psnr, summary
 from reference_impl.mipnerf import clip_gradients_, learning_rate
 from reference_impl.preview import draw_preview
 from reference_impl.ray_space import RaySpace
@@ -309,7 +309,7 @@ def train(config: Config) -> Path:
                 write(
                     {
                         "step": done,
-                        f"{config.evaluate_on}_psnr": mean_test_psnr(
+                        f"{config.evaluate_on}_psnr": mean_psnr(
                             run.at_step(model, done), run.scene, space
                         ),
                     }
@@ -322,7 +322,7 @@ def train(config: Config) -> Path:
                 save(done)
     if fabric.is_global_zero:
         seconds = time.perf_counter() - started
-        fabric.print("rendering the test views")
+        fabric.print(f"rendering the {config.evaluate_on} views")
         result = evaluate_run(folder, model, run, space, step=config.steps, seconds=seconds)
         fabric.print(summary(result))
         fabric.print(f"done: {folder}")
@@ -366,7 +366,7 @@ def tensorboard_writer(run: Path, first: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ImportError('--log.tensorboard needs: pip install "nerfreg[tensorboard]"') from error
-    return SummaryWriter(run, purge_step=first + 1 if first else None)
+    return SummaryWriter(run, purge_step=first + 1)
 
 
 def parse(arguments: list[str]) -> Config:
@@ -394,7 +394,7 @@ def main() -> int:
     try:
         return exit_code(lambda: train(parse(sys.argv[1:])))
     except KeyboardInterrupt as stopped:
-        print(f"\n{str(stopped) or 'stopped before the first step'}", file=sys.stderr)
+        print(f"\n{str(stopped) or 'stopped outside of training'}", file=sys.stderr)
         return 130
     except NonFiniteLossError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -61,7 +61,8 @@ def depth_kl(
         weights: probability that the ray stops in each interval, with sum ≤ 1.
         starts: lower bounds of the intervals, in the ray parameter t.
         ends: upper bounds. Intervals are disjoint and may have gaps; the last may be open (1e10).
-        depth: target in t's kind and unit (z-depth where directions have camera z = 1; not in NDC).
+        depth: target in t's kind and unit (z-depth where directions have camera z = 1; in
+            NDC convert ``starts`` and ``ends`` to z-depth first).
         std: standard deviation of ``depth``, > 0, in its unit. *Not* a variance, as in DS-NeRF's
             and nerfstudio's code.
         form: ``"kl"`` or ``"dsnerf"``.

@@ -23,7 +23,8 @@ def regnerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
             weight starts where the published one ends, at 0.1, and falls to 0.01, and the annealing
             takes 80 % of the run, but 10 % in NDC, where it begins at infinity and shuts out the
             subject. The published start, 400, flattens a field that has had no time to learn onto
-            the near plane.
+            the near plane. The coarse level's weight is then 0.01, and there are half as many patch
+            rays as training rays.
 
     Source: Niemeyer et al., RegNeRF, CVPR 2022; numbers from its released configurations: weight
     400 -> 0.1 over 512 steps, coarse level 0.1, opacity-weighted, one 8x8 patch's ray per training

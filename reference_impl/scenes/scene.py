@@ -31,7 +31,8 @@ class Scene:
         cameras: the N cameras, undistorted pinholes, in the scene's own world (recentred, scaled).
         names: the N file names.
         train: indices of the training views.
-        test: indices of the test views; none of them is a training view.
+        test: indices of the views to measure on; none of them is a training view. After
+            :meth:`for_validation` they are the validation views.
         near: z-depth in front of which nothing lies, over the training views.
         far: z-depth behind which nothing lies, over the training views.
         unseen: distribution of plausible poses between and around the training views.

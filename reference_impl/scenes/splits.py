@@ -57,6 +57,11 @@ def evenly_spaced(
     """
     test = list(range(offset, n_images, every))
     rest = [i for i in range(n_images) if i % every != offset]
+    if n_views > len(rest):
+        raise ValueError(
+            f"{n_views} training views asked for, but of {n_images} images {len(test)} are kept for"
+            f" testing (every {every}th), which leaves {len(rest)}"
+        )
     return [rest[i] for i in _spread(len(rest), n_views)], test
 
 

@@ -8,7 +8,7 @@ import torch
 
 from nerfreg.schedules import FrequencyMask
 from reference_impl.config import Config, LogConfig
-from reference_impl.evaluate import evaluate, evaluate_run, mean_test_psnr, render_view
+from reference_impl.evaluate import evaluate, evaluate_run, mean_psnr, render_view
 from reference_impl.mipnerf import MipNerfConfig
 from reference_impl.run import Run
 
@@ -45,7 +45,7 @@ def test_metrics_say_of_which_setting_they_are(run, model, tmp_path):
         "train_seconds": 1.3,
     }
     assert {key: written[key] for key in expected} == expected
-    psnr = mean_test_psnr(model, run.scene, run.space())
+    psnr = mean_psnr(model, run.scene, run.space())
     assert written["mean"]["psnr"] == pytest.approx(psnr)
 
 

@@ -111,7 +111,7 @@ def test_validation_views_are_named_so_in_the_log(tmp_path):
 def test_tensorboard_gets_every_number_of_the_log(tmp_path, monkeypatch):
     class Writer:
         def __init__(self, folder, purge_step):
-            assert purge_step is None  # a resumed run drops what a killed one wrote too far
+            assert purge_step == 1  # a run that begins again drops what a killed one wrote
             self.folder, self.scalars, self.closed = folder, [], False
             made.append(self)
 
@@ -547,14 +547,14 @@ def test_more_gpus_than_there_are(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_stop_before_the_first_step_says_so(monkeypatch, capsys):
+def test_a_stop_outside_of_training_says_so(monkeypatch, capsys):
     def stop(_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.argv", ["train.py"])
     monkeypatch.setattr("reference_impl.train.train", stop)
     assert main() == 130
-    assert "stopped before the first step" in capsys.readouterr().err
+    assert "stopped outside of training" in capsys.readouterr().err
 
 
 def test_a_traceback_is_there_for_who_asks(monkeypatch):
