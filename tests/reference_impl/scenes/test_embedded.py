@@ -26,7 +26,7 @@ def test_exact_depth_lies_within_the_bounds():
     ("views", "width", "message"),
     [
         (1, None, "embedded: .*--views of at least 2, got 1"),
-        (19, 24, "embedded: 19 training views asked for, but only 18"),
+        (19, 24, "embedded: 19 training views .* leaves 18"),
         (3, 15, "embedded: --width must be at least 16, got 15"),
         (3, 0, "embedded: --width must be at least 16, got 0"),
     ],
