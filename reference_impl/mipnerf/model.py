@@ -144,8 +144,8 @@ class MipNerf(nn.Module):
             draws: the same, drawn beforehand by :meth:`draw`; for
                 ``torch.compile(fullgraph=True)``.
             background: colour behind everything.
-            octaves: (n_octaves,) how visible each octave of the position's encoding
-                is, in [0, 1]; by default all of them.
+            octaves: (n_octaves,) how visible each octave of the position's encoding is, in [0, 1];
+                by default all of them.
 
         Returns:
             The coarse and the fine rendering.

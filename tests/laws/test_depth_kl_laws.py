@@ -30,7 +30,7 @@ def rays(draw: st.DrawFn) -> tuple[Tensor, ...]:
     return weights, bounds[:, 0::2], bounds[:, 1::2], depth, std
 
 
-def close(a: Tensor, b: Tensor, atol: float = 1e-9) -> None:
+def assert_same(a: Tensor, b: Tensor, atol: float = 1e-9) -> None:
     torch.testing.assert_close(a, b, rtol=1e-8, atol=atol)
 
 
@@ -57,7 +57,7 @@ def test_zero_where_p_equals_q_and_only_there(inputs) -> None:
 def test_kl_does_not_know_the_unit(inputs, factor) -> None:
     weights, *lengths = inputs
     scaled = depth_kl(weights, *(factor * x for x in lengths), reduction="none")
-    close(scaled, depth_kl(*inputs, reduction="none"))
+    assert_same(scaled, depth_kl(*inputs, reduction="none"))
 
 
 @given(rays(), st.sampled_from([0.1, 10.0, 1000.0]))
@@ -65,7 +65,7 @@ def test_the_published_sum_grows_with_the_unit(inputs, factor) -> None:
     weights, *lengths = inputs
     options = {"form": "dsnerf", "reduction": "none"}
     scaled = depth_kl(weights, *(factor * x for x in lengths), **options)
-    close(scaled, factor * depth_kl(*inputs, **options))
+    assert_same(scaled, factor * depth_kl(*inputs, **options))
 
 
 @FORMS
@@ -75,7 +75,7 @@ def test_shifting_a_ray_changes_nothing(form, inputs, shift) -> None:
     options = {"form": form, "reduction": "none"}
     moved = depth_kl(weights, starts + shift, ends + shift, depth + shift, std, **options)
     # Rounding the shifted bounds moves a target of std 1/64 by some 1e-13 of its mass over ε.
-    close(moved, depth_kl(*inputs, **options), atol=1e-6)
+    assert_same(moved, depth_kl(*inputs, **options), atol=1e-6)
 
 
 @given(rays())
@@ -84,7 +84,7 @@ def test_a_mirrored_ray_is_the_same_ray(inputs) -> None:
     mirrored = depth_kl(
         weights.flip(-1), -ends.flip(-1), -starts.flip(-1), -depth, std, reduction="none"
     )
-    close(mirrored, depth_kl(*inputs, reduction="none"))
+    assert_same(mirrored, depth_kl(*inputs, reduction="none"))
 
 
 @FORMS
@@ -100,7 +100,7 @@ def test_intervals_without_width_and_weight_are_neutral(form, inputs, at) -> Non
     if form == "dsnerf" and weights.shape[-1] == 1:
         return  # a lone interval keeps its width; beside another it is bounded by it
     options = {"form": form, "reduction": "none"}
-    close(depth_kl(*padded, depth, std, **options), depth_kl(*inputs, **options))
+    assert_same(depth_kl(*padded, depth, std, **options), depth_kl(*inputs, **options))
 
 
 @given(rays())
@@ -127,7 +127,9 @@ def test_masks_of_ones_equal_none_and_empty_ones_give_zero(form, inputs) -> None
     ones = torch.ones(len(weights), dtype=torch.bool)
     for reduction in ("mean", "sum", "none"):
         options = {"form": form, "reduction": reduction}
-        close(depth_kl(weights, *rest, valid=ones, **options), depth_kl(weights, *rest, **options))
+        assert_same(
+            depth_kl(weights, *rest, valid=ones, **options), depth_kl(weights, *rest, **options)
+        )
     loss = depth_kl(weights, *rest, form=form, valid=~ones)
     loss.backward()
     assert loss.item() == 0.0
@@ -141,10 +143,10 @@ def test_rays_are_independent(form, inputs, random) -> None:
     together = depth_kl(*inputs, **options)
     order = list(range(len(together)))
     random.shuffle(order)
-    close(depth_kl(*(x[order] for x in inputs), **options), together[order])
+    assert_same(depth_kl(*(x[order] for x in inputs), **options), together[order])
     for i, value in enumerate(together):
-        close(depth_kl(*(x[i] for x in inputs), **options), value)
-    close(depth_kl(*inputs, form=form), together.mean())
+        assert_same(depth_kl(*(x[i] for x in inputs), **options), value)
+    assert_same(depth_kl(*inputs, form=form), together.mean())
 
 
 @FORMS

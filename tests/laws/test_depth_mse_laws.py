@@ -19,19 +19,21 @@ rays = st.integers(1, 6).flatmap(
 )
 
 
-def close(a: Tensor, b: Tensor) -> None:
+def assert_same(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 @given(rays, st.floats(0.01, 100.0))
 def test_only_the_plain_loss_knows_the_unit(inputs, factor) -> None:
     rendered, depth, std = inputs
-    close(depth_mse(factor * rendered, factor * depth), factor**2 * depth_mse(rendered, depth))
-    close(
+    assert_same(
+        depth_mse(factor * rendered, factor * depth), factor**2 * depth_mse(rendered, depth)
+    )
+    assert_same(
         depth_mse(factor * rendered, factor * depth, std=factor * std),
         depth_mse(rendered, depth, std=std),
     )
-    close(
+    assert_same(
         depth_mse(factor * rendered, factor * depth, relative=True),
         depth_mse(rendered, depth, relative=True),
     )
@@ -48,8 +50,10 @@ def test_never_negative_and_zero_on_target(inputs) -> None:
 @given(rays)
 def test_one_scale_in_two_words(inputs) -> None:
     rendered, depth, weight = inputs
-    close(depth_mse(rendered, depth, relative=True), depth_mse(rendered, depth, std=depth))
-    close(depth_mse(rendered, depth, std=weight), depth_mse(rendered, depth, weight=weight**-2))
+    assert_same(depth_mse(rendered, depth, relative=True), depth_mse(rendered, depth, std=depth))
+    assert_same(
+        depth_mse(rendered, depth, std=weight), depth_mse(rendered, depth, weight=weight**-2)
+    )
 
 
 @given(rays)
@@ -60,7 +64,7 @@ def test_masks_and_weights_of_ones_equal_none_and_empty_masks_give_zero(inputs) 
     for reduction in ("mean", "sum", "none"):
         expected = depth_mse(rendered, depth, std=std, reduction=reduction)
         options = {"valid": ones.bool(), "weight": ones, "reduction": reduction}
-        close(depth_mse(rendered, depth, std=std, **options), expected)
+        assert_same(depth_mse(rendered, depth, std=std, **options), expected)
     loss = depth_mse(rendered, depth, std=std, valid=~ones.bool())
     loss.backward()
     assert loss.item() == 0.0
@@ -72,4 +76,4 @@ def test_a_split_batch_equals_the_whole(first, second) -> None:
     whole = depth_mse(*(torch.cat(pair) for pair in zip(first[:2], second[:2], strict=True)))
     n, m = len(first[0]), len(second[0])
     parts = n * depth_mse(*first[:2]) + m * depth_mse(*second[:2])
-    close(whole, parts / (n + m))
+    assert_same(whole, parts / (n + m))

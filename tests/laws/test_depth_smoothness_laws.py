@@ -27,7 +27,7 @@ def patches(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
     return numbers(-100.0, 100.0), numbers(0.0, 1.0), valid
 
 
-def close(a: Tensor, b: Tensor) -> None:
+def assert_same(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
@@ -48,7 +48,7 @@ def test_scaling_a_scene_scales_by_the_unit(norm, inputs, factor) -> None:
     depth, opacity, valid = inputs
     options = {"norm": norm, "valid": valid, "reduction": "none"}
     scaled = depth_smoothness(factor * depth, opacity, **options)
-    close(scaled, factor ** POWER[norm] * depth_smoothness(depth, opacity, **options))
+    assert_same(scaled, factor ** POWER[norm] * depth_smoothness(depth, opacity, **options))
 
 
 @NORMS
@@ -56,9 +56,9 @@ def test_scaling_a_scene_scales_by_the_unit(norm, inputs, factor) -> None:
 def test_near_and_far_may_swap_and_rows_and_columns_too(norm, inputs) -> None:
     depth, opacity, valid = inputs
     expected = depth_smoothness(depth, opacity, norm=norm, valid=valid)
-    close(depth_smoothness(-depth, opacity, norm=norm, valid=valid), expected)
+    assert_same(depth_smoothness(-depth, opacity, norm=norm, valid=valid), expected)
     turned = (x.transpose(-2, -1) for x in (depth, opacity))
-    close(depth_smoothness(*turned, norm=norm, valid=valid.transpose(-2, -1)), expected)
+    assert_same(depth_smoothness(*turned, norm=norm, valid=valid.transpose(-2, -1)), expected)
 
 
 @NORMS
@@ -78,11 +78,11 @@ def test_masks_and_weights_of_ones_equal_none(norm, inputs) -> None:
     for reduction in ("mean", "sum", "none"):
         options = {"norm": norm, "reduction": reduction}
         ones = torch.ones_like(valid)
-        close(
+        assert_same(
             depth_smoothness(depth, opacity, valid=ones, **options),
             depth_smoothness(depth, opacity, **options),
         )
-        close(
+        assert_same(
             depth_smoothness(depth, ones.double(), valid=valid, **options),
             depth_smoothness(depth, valid=valid, **options),
         )
@@ -109,13 +109,13 @@ def test_patches_are_independent(norm, inputs, random) -> None:
     random.shuffle(order)
     for i in order:
         alone = depth_smoothness(depth[i], opacity[i], valid=valid[i], **options)
-        close(alone, together[i])
-    close(
+        assert_same(alone, together[i])
+    assert_same(
         depth_smoothness(depth[order], opacity[order], valid=valid[order], **options),
         together[order],
     )
     total = depth_smoothness(depth, opacity, valid=valid, norm=norm, reduction="sum")
-    close(total, together.sum())
+    assert_same(total, together.sum())
 
 
 @NORMS
@@ -124,7 +124,7 @@ def test_a_masked_patch_is_neutral(norm, inputs) -> None:
     depth, opacity, valid = inputs
     padded = [torch.cat([x, x[:1]]) for x in (depth, opacity)]
     hidden = torch.cat([valid, torch.zeros_like(valid[:1])])
-    close(
+    assert_same(
         depth_smoothness(*padded, norm=norm, valid=hidden),
         depth_smoothness(depth, opacity, norm=norm, valid=valid),
     )

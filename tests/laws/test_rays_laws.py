@@ -26,7 +26,7 @@ def rays(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
     return numbers(0.0, 10.0, n), starts, ends
 
 
-def close(a: Tensor, b: Tensor) -> None:
+def assert_same(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
@@ -35,16 +35,16 @@ def test_weights_are_a_distribution_with_beer_lamberts_opacity(inputs) -> None:
     density, starts, ends = inputs
     weights = weights_of(density, starts, ends)
     assert (weights >= 0.0).all()
-    close(opacity(weights), -torch.expm1(-(density * (ends - starts)).sum()))
+    assert_same(opacity(weights), -torch.expm1(-(density * (ends - starts)).sum()))
 
 
 @given(rays(), st.floats(0.1, 10.0))
 def test_density_is_per_distance(inputs, factor) -> None:
     density, starts, ends = inputs
     expected = weights_of(density, starts, ends)
-    close(weights_of(density / factor, factor * starts, factor * ends), expected)
+    assert_same(weights_of(density / factor, factor * starts, factor * ends), expected)
     norm = torch.tensor(factor, dtype=torch.float64)
-    close(weights_of(density / factor, starts, ends, norm), expected)
+    assert_same(weights_of(density / factor, starts, ends, norm), expected)
 
 
 @given(rays())
@@ -53,7 +53,7 @@ def test_cutting_intervals_changes_what_stops_where_in_nothing(inputs) -> None:
     middle = 0.5 * (starts + ends)
     halves = [torch.stack(pair, dim=-1).flatten() for pair in [(starts, middle), (middle, ends)]]
     fine = weights_of(density.repeat_interleave(2), *halves)
-    close(fine.unflatten(-1, (-1, 2)).sum(-1), weights_of(density, starts, ends))
+    assert_same(fine.unflatten(-1, (-1, 2)).sum(-1), weights_of(density, starts, ends))
 
 
 @DEPTHS
@@ -94,4 +94,4 @@ def test_empty_intervals_are_neutral(depth_of, inputs, at) -> None:
         torch.cat([x[:at], new, x[at:]])
         for x, new in [(weights, torch.zeros_like(edge)), (starts, edge), (ends, edge)]
     ]
-    close(depth_of(*padded), depth_of(weights, starts, ends))
+    assert_same(depth_of(*padded), depth_of(weights, starts, ends))
