@@ -1,16 +1,89 @@
-"""How arrays enter nerfreg: in which precision the mathematics inside a function is done.
+"""How arrays enter nerfreg: torch tensors, JAX arrays, NumPy arrays, and one mathematics for all.
 
-This is the one door through which array libraries come in. Today it lets torch tensors in.
+Functions ask :func:`namespace` for the library of their arguments and compute with its functions
+(the array API standard, through array-api-compat), so they answer in kind. torch comes first: its
+tensors are recognised without a look at any other library, which also keeps compiled graphs free of
+foreign code. What the standard does not have (erf, stopping a gradient) is dispatched here, by
+hand. JAX is never imported: whoever hands a JAX array in has done so.
 """
 
+import math
+import sys
+from typing import Any, TypeVar
+
+import array_api_compat
+import array_api_compat.torch as torch_namespace
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["at_least_float32"]
+__all__ = [
+    "Array",
+    "at_least_float32",
+    "detach",
+    "erfc",
+    "is_array",
+    "is_float16",
+    "is_floating",
+    "is_jax",
+    "is_traced",
+    "log_ndtr",
+    "namespace",
+]
 
 
-def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Convert half-precision tensors to float32; leave float32 and float64 alone.
+Array = TypeVar("Array", bound=Any)
+"""An array of torch, JAX or NumPy; a function of several answers with one of the same library."""
+
+
+def namespace(*arrays: Any) -> Any:
+    """Find the library that all arguments belong to, as an array-API namespace; ``None`` passes.
+
+    Raises:
+        TypeError: the arguments come from several libraries, or one is no array.
+
+    Example:
+        >>> import numpy as np
+        >>> namespace(np.ones(2), None).__name__
+        'array_api_compat.numpy'
+    """
+    given = [x for x in arrays if x is not None]
+    if all(isinstance(x, Tensor) for x in given):
+        return torch_namespace
+    return array_api_compat.array_namespace(*given)
+
+
+def is_array(x: object) -> bool:
+    """Tell a torch, JAX or NumPy array (or any other of the standard) from everything else."""
+    return isinstance(x, Tensor) or bool(array_api_compat.is_array_api_obj(x))  # pyright: ignore
+
+
+def is_jax(x: object) -> bool:
+    """Tell JAX arrays, traced ones too, from all others, without importing JAX."""
+    return "jax" in sys.modules and array_api_compat.is_jax_array(x)
+
+
+def is_traced(x: object) -> bool:
+    """Tell whether ``x`` is only a name at the moment, as inside ``jax.jit``: it has no value."""
+    return is_jax(x) and isinstance(x, sys.modules["jax"].core.Tracer)
+
+
+def is_floating(x: Any) -> bool:
+    """Tell whether an array holds real floating-point numbers."""
+    return x.is_floating_point() if isinstance(x, Tensor) else _is_real(x)
+
+
+def _is_real(x: Any) -> bool:
+    return bool(namespace(x).isdtype(x.dtype, "real floating"))
+
+
+def is_float16(x: Any) -> bool:
+    """Tell float16, whose gradients cannot hold the inverse of a small ε, from wider numbers."""
+    return float(namespace(x).finfo(x.dtype).max) < 1e5
+
+
+def at_least_float32(*arrays: Any) -> tuple[Any, ...]:
+    """Convert half-precision arrays to float32; leave float32 and float64 alone.
 
     Squares of depths and logarithms of small weights leave the range of float16, so losses compute,
     and answer, in float32 or better even under autocast.
@@ -20,5 +93,61 @@ def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
         >>> [x.dtype for x in at_least_float32(torch.ones(1).half(), torch.ones(1).double())]
         [torch.float32, torch.float64]
     """
-    low = (torch.float16, torch.bfloat16)
-    return tuple(x.float() if x.dtype in low else x for x in tensors)
+    return tuple(_lift(x) for x in arrays)
+
+
+def _lift(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    xp = namespace(x)
+    return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
+
+
+def detach(x: Any) -> Any:
+    """Hold an array fixed: the same numbers, through which no gradient flows."""
+    if isinstance(x, Tensor):
+        return x.detach()
+    return sys.modules["jax"].lax.stop_gradient(x) if is_jax(x) else x
+
+
+def erfc(x: Any) -> Any:
+    r"""Evaluate :math:`1 - \mathrm{erf}(x)`, precise where it is small."""
+    if isinstance(x, Tensor):
+        return torch.erfc(x)
+    if is_jax(x):
+        return _jax_special().erfc(x)
+    return _one_by_one(math.erfc, x)
+
+
+def log_ndtr(x: Any) -> Any:
+    r"""Evaluate :math:`\log\Phi(x)`, Φ the normal distribution function, without underflow."""
+    if isinstance(x, Tensor):
+        return torch.special.log_ndtr(x)  # pyright: ignore
+    if is_jax(x):
+        return _jax_special().log_ndtr(x)
+    return _one_by_one(_log_ndtr, x)
+
+
+def _jax_special() -> Any:
+    import jax.scipy.special  # pyright: ignore  # only reached with a JAX array in hand
+
+    return jax.scipy.special  # pyright: ignore
+
+
+def _log_ndtr(x: float) -> float:
+    if x > -20.0:
+        return math.log(0.5 * math.erfc(-x / math.sqrt(2.0)))
+    # The asymptotic series 1 − 1/x² + 3/x⁴ − 15/x⁶, whose next term is below 5e-9 here.
+    y = 1.0 / (x * x)
+    return (
+        -0.5 * x * x
+        - math.log(-x * math.sqrt(2.0 * math.pi))
+        + math.log1p(y * (-1.0 + y * (3.0 - 15.0 * y)))
+    )
+
+
+def _one_by_one(function: Any, x: Any) -> Any:
+    """Apply a function of :mod:`math` to each number: the readable reference, not the fast one."""
+    values = np.vectorize(function, otypes=[np.float64])(np.asarray(x)) if x.size else np.asarray(x)
+    xp = namespace(x)
+    return xp.asarray(values, dtype=x.dtype)

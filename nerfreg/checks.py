@@ -6,18 +6,25 @@ for the whole process by the environment variable ``NERFREG_CHECK_VALUES=1``, fo
 :func:`check_values`.
 """
 
+import math
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from nerfreg.arrays import is_array, is_floating, is_traced, namespace
 
 __all__ = [
     "check_values",
     "require_choice",
     "require_floating",
     "require_mask",
+    "require_number",
+    "require_one_device",
     "require_same_shape",
     "require_shape",
     "require_values",
@@ -58,52 +65,99 @@ def require_choice(function: str, name: str, value: object, choices: Sequence[st
         raise ValueError(f"{function}: {name} must be {allowed}, got {value!r}")
 
 
-def require_floating(function: str, **tensors: Tensor | None) -> None:
-    """Raise ``TypeError`` unless each argument is a floating-point tensor (``None`` passes)."""
-    for name, value in tensors.items():
-        if value is None:
-            continue
-        if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+def require_number(
+    function: str,
+    name: str,
+    value: object,
+    rule: str,
+    holds: Callable[[float], bool],
+) -> None:
+    """Raise ``ValueError`` unless an option is a finite number for which the rule holds.
+
+    Args:
+        function: name of the public function, for the message.
+        name: the option's name.
+        value: what was given; an array is refused.
+        rule: what must hold, for example ``"> 0"``.
+        holds: the rule as a function.
+    """
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not math.isfinite(number) or not holds(number):
+        raise ValueError(f"{function}: {name} must be a number {rule}, got {value!r}")
+
+
+def require_floating(function: str, **arrays: Any) -> None:
+    """Raise ``TypeError`` unless all are floating-point arrays of one library (``None`` passes)."""
+    given = {name: value for name, value in arrays.items() if value is not None}
+    for name, value in given.items():
+        if not is_array(value):
             raise TypeError(
-                f"{function}: {name} must be a torch.Tensor, got {type(value).__name__}"
+                f"{function}: {name} must be an array (torch, JAX or NumPy),"
+                f" got {type(value).__name__}"
             )
-        if not value.is_floating_point():
+        if not is_floating(value):
             raise TypeError(f"{function}: {name} must be floating point, got {value.dtype}")
+    _require_one_library(function, given)
 
 
-def require_mask(function: str, shape: Sequence[int], valid: Tensor | None) -> None:
-    """Raise ``ValueError`` unless ``valid`` is boolean and of this shape (``None`` passes)."""
-    if valid is not None and (valid.dtype != torch.bool or tuple(valid.shape) != tuple(shape)):
+def _require_one_library(function: str, arrays: dict[str, Any]) -> None:
+    if all(isinstance(x, Tensor) for x in arrays.values()):
+        return
+    libraries = {name: namespace(x) for name, x in arrays.items()}
+    if len(set(libraries.values())) > 1:
+        got = ", ".join(f"{name} {type(x).__module__.split('.')[0]}" for name, x in arrays.items())
+        raise TypeError(f"{function}: arguments must be arrays of one library, got {got}")
+
+
+def require_mask(function: str, shape: Sequence[int], valid: Any) -> None:
+    """Raise ``ValueError`` unless ``valid`` is boolean and of this shape (``None`` passes).
+
+    Raises:
+        TypeError: ``valid`` is no array.
+    """
+    if valid is None:
+        return
+    if not is_array(valid):
+        raise TypeError(f"{function}: valid must be a boolean array, got {type(valid).__name__}")
+    if valid.dtype != namespace(valid).bool or tuple(valid.shape) != tuple(shape):
         raise ValueError(
             f"{function}: valid must be boolean of shape {tuple(shape)},"
             f" got {valid.dtype} {tuple(valid.shape)}"
         )
 
 
-def require_same_shape(function: str, expected: str, **tensors: Tensor | None) -> None:
+def require_same_shape(function: str, expected: str, **arrays: Any) -> None:
     """Raise ``ValueError`` unless all given arguments have one shape and live on one device.
 
     Args:
         function: name of the public function, for the message.
         expected: the common shape in words, for example ``"(…, S)"``.
-        **tensors: the arguments by name; ``None`` passes.
+        **arrays: the arguments by name; ``None`` passes.
     """
-    given = {name: value for name, value in tensors.items() if value is not None}
+    given = {name: value for name, value in arrays.items() if value is not None}
     shapes = {name: tuple(value.shape) for name, value in given.items()}
     if len(set(shapes.values())) > 1:
         got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(
             f"{function}: {', '.join(shapes)} must share one shape {expected}, got {got}"
         )
-    devices = {name: value.device for name, value in given.items()}
+    require_one_device(function, **given)
+
+
+def require_one_device(function: str, **arrays: Any) -> None:
+    """Raise ``ValueError`` unless all given arguments live on one device (``None`` passes).
+
+    JAX moves its arrays itself, so they are not looked at.
+    """
+    devices = {
+        name: x.device for name, x in arrays.items() if x is not None and isinstance(x, Tensor)
+    }
     if len(set(devices.values())) > 1:
         got = ", ".join(f"{name} on {device}" for name, device in devices.items())
         raise ValueError(f"{function}: arguments must be on one device, got {got}")
 
 
-def require_shape(
-    function: str, meaning: str, shape: Sequence[int], **tensors: Tensor | None
-) -> None:
+def require_shape(function: str, meaning: str, shape: Sequence[int], **arrays: Any) -> None:
     """Raise ``ValueError`` unless each given argument has exactly this shape (``None`` passes).
 
     Shapes that torch would broadcast are refused too: an (R, 1) beside an (R,) is an (R, R) in
@@ -113,9 +167,9 @@ def require_shape(
         function: name of the public function, for the message.
         meaning: what the shape is, for example ``"one a ray"``.
         shape: the shape expected.
-        **tensors: the arguments by name.
+        **arrays: the arguments by name.
     """
-    for name, value in tensors.items():
+    for name, value in arrays.items():
         if value is not None and tuple(value.shape) != tuple(shape):
             raise ValueError(
                 f"{function}: {name} must have shape {tuple(shape)}, {meaning},"
@@ -124,7 +178,7 @@ def require_shape(
 
 
 def require_values(
-    function: str, name: str, value: Tensor, rule: str, holds: Callable[[Tensor], Tensor] | Tensor
+    function: str, name: str, value: Any, rule: str, holds: Callable[[Any], Any] | Any
 ) -> None:
     """Raise ``ValueError`` where ``holds`` is false, if value checks are on; else do nothing.
 
@@ -136,11 +190,13 @@ def require_values(
         holds: the rule as a function of ``value``, evaluated only while checks are on; or its
             result.
     """
-    if not _enabled or torch.compiler.is_compiling():
+    if not _enabled or torch.compiler.is_compiling() or is_traced(value):
         return
-    bad = ~(holds if isinstance(holds, Tensor) else holds(value))
-    if bool(bad.any()):
+    xp = namespace(value)
+    bad = xp.logical_not(holds(value) if callable(holds) else holds)
+    if bool(xp.any(bad)):
+        n_bad = int(xp.sum(xp.astype(bad, xp.int32)))
         raise ValueError(
-            f"{function}: {name} must be {rule} everywhere, but {int(bad.sum())} of"
-            f" {value.numel()} values are not (smallest: {float(value.min()):g})"
+            f"{function}: {name} must be {rule} everywhere, but {n_bad} of"
+            f" {math.prod(value.shape)} values are not (smallest: {float(xp.min(value)):g})"
         )

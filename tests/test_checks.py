@@ -62,7 +62,9 @@ def test_require_floating() -> None:
     checks.require_floating("f", x=torch.ones(1), y=None, z=torch.ones(1).half())
     with pytest.raises(TypeError, match=r"f: y must be floating point, got torch.int64"):
         checks.require_floating("f", x=torch.ones(1), y=torch.ones(1).long())
-    with pytest.raises(TypeError, match=r"f: x must be a torch.Tensor, got float"):
+    with pytest.raises(
+        TypeError, match=r"f: x must be an array \(torch, JAX or NumPy\), got float"
+    ):
         checks.require_floating("f", x=1.0)
 
 

@@ -1,22 +1,23 @@
 """KL divergence between where a point is known to be and where its ray stops (DS-NeRF)."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Integer
+from torch import nn
 
-from nerfreg.arrays import at_least_float32
+from nerfreg.arrays import Array, at_least_float32, erfc, is_float16, namespace
 from nerfreg.checks import (
     require_choice,
     require_floating,
     require_mask,
-    require_same_shape,
+    require_number,
+    require_one_device,
     require_shape,
     require_values,
 )
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
+from nerfreg.rays.layout import Layout, largest, n_samples, rank, ray_layout, spread, total
 
 __all__ = ["DepthKL", "depth_kl"]
 
@@ -26,18 +27,20 @@ MIN_STD = 1e-12
 
 
 def depth_kl(
-    weights: Float[Tensor, "*rays samples"],
-    starts: Float[Tensor, "*rays samples"],
-    ends: Float[Tensor, "*rays samples"],
-    depth: Float[Tensor, "*rays"],
-    std: Float[Tensor, "*rays"],
+    weights: Float[Array, "*rays samples"],
+    starts: Float[Array, "*rays samples"],
+    ends: Float[Array, "*rays samples"],
+    depth: Float[Array, "*n_rays"],
+    std: Float[Array, "*n_rays"],
     *,
     form: Form = "kl",
     eps: float | None = None,
     bound_last: bool = True,
-    valid: Bool[Tensor, "*rays"] | None = None,
+    ray_indices: Integer[Array, " samples"] | None = None,
+    n_rays: int | None = None,
+    valid: Bool[Array, "*n_rays"] | None = None,
     reduction: Reduction = "mean",
-) -> Float[Tensor, "..."]:
+) -> Float[Array, "..."]:
     r"""Pull the distribution of where a ray stops towards N(depth, std²).
 
     ``form="kl"`` is KL[N(depth, std²) ‖ weights] on the cells of the ray: its S intervals and one
@@ -71,6 +74,8 @@ def depth_kl(
         bound_last: count the last interval as no wider than the widest other one, for ``"dsnerf"``,
             where an open interval otherwise multiplies its term by 1e10 (a lone interval keeps its
             width). ``"kl"`` needs no bound: q is a mass.
+        ray_indices: ray of each sample, sorted, if samples are packed (N,).
+        n_rays: number of rays, if samples are packed; an empty ray stops *elsewhere*.
         valid: which rays count; the ``depth`` and ``std`` of others may be anything, NaN included.
         reduction: over valid rays.
 
@@ -82,10 +87,11 @@ def depth_kl(
         ``std``, and its minimum is not 0.
 
     Raises:
-        TypeError: an argument is not a floating-point tensor.
+        TypeError: an argument is not a floating-point array.
         ValueError: ``starts`` or ``ends`` is shaped otherwise than ``weights``; ``depth``, ``std``
-            or ``valid`` is not one a ray (nothing is broadcast); no sample; ``eps`` ≤ 0; an option
-            is unknown; while values are checked, a valid ``std`` ≤ 0.
+            or ``valid`` is not one a ray (nothing is broadcast); a dense ray has no sample;
+            ``eps`` ≤ 0; an option is unknown; while values are checked, a valid ``std`` ≤ 0; or as
+            :class:`~nerfreg.rays.RayTermination` for packed samples.
 
     Numerics: float32 or better. ε lies above float32's error in 1 − Σ weights (some 1e-7), which
     would otherwise decide the loss of an opaque ray, and below any mass that matters. It bounds the
@@ -118,47 +124,59 @@ def depth_kl(
     name = "depth_kl"
     require_choice(name, "form", form, ("kl", "dsnerf"))
     require_floating(name, weights=weights, starts=starts, ends=ends, depth=depth, std=std)
-    require_same_shape(name, "(R, S)", weights=weights, starts=starts, ends=ends)
-    if weights.ndim == 0 or weights.shape[-1] == 0:
-        raise ValueError(f"{name}: weights must be (R, S) with S >= 1, got {tuple(weights.shape)}")
-    require_shape(name, "one a ray", weights.shape[:-1], depth=depth, std=std)
-    require_mask(name, depth.shape, valid)
+    rays = ray_layout(name, ray_indices, n_rays, weights=weights, starts=starts, ends=ends)
+    require_shape(name, "one a ray", rays.ray_shape, depth=depth, std=std)
+    require_one_device(name, weights=weights, depth=depth, std=std, valid=valid)
+    require_mask(name, rays.ray_shape, valid)
     if eps is None:
-        eps = 1e-4 if weights.dtype == torch.float16 else 1e-6 if form == "kl" else 1e-5
-    if not eps > 0:
-        raise ValueError(f"{name}: eps must be > 0, got {eps}")
+        eps = 1e-4 if is_float16(weights) else 1e-6 if form == "kl" else 1e-5
+    require_number(name, "eps", eps, "> 0", lambda x: x > 0)
     weights, starts, ends, depth, std = at_least_float32(weights, starts, ends, depth, std)
     depth, std = fill_invalid(depth, valid, 0.0), fill_invalid(std, valid, 1.0)
     require_values(name, "std", std, "> 0", lambda x: x > 0)
 
     # Far below any depth's resolution, and large enough for 1/std² to be finite in a gradient.
-    depth, std = depth[..., None], std[..., None].clamp_min(MIN_STD)
+    xp = namespace(weights)
+    depth, std = spread(rays, depth), spread(rays, xp.clip(std, MIN_STD))
     if form == "kl":
-        values = _kl(weights, _normal_mass(starts, ends, depth, std), eps)
+        values = _kl(rays, weights, _normal_mass(starts, ends, depth, std), eps)
     else:
-        width = ends - starts
-        if bound_last and width.shape[-1] > 1:
-            widest = width[..., :-1].amax(-1, keepdim=True)
-            width = torch.cat([width[..., :-1], width[..., -1:].minimum(widest)], dim=-1)
-        kernel = torch.exp(-0.5 * ((starts - depth) / std).square())
-        values = -((weights + eps).log() * kernel * width).sum(-1)
+        width = _bounded_widths(rays, starts, ends) if bound_last else ends - starts
+        kernel = xp.exp(-0.5 * ((starts - depth) / std) ** 2)
+        values = -total(rays, xp.log(weights + eps) * kernel * width)
     return reduce(values, reduction, valid, function=name)
 
 
-def _normal_mass(starts: Tensor, ends: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def _normal_mass(starts: Any, ends: Any, mean: Any, std: Any) -> Any:
     """Integrate N(mean, std²) over each interval."""
+    xp = namespace(starts)
     low, high = (starts - mean) / std, (ends - mean) / std
     # Φ(8.1) − Φ(8) is 0 in float32, Φ(−8) − Φ(−8.1) is not: mirror what lies right of the mean.
     right = low + high > 0
-    low, high = torch.where(right, -high, low), torch.where(right, -low, high)
-    return 0.5 * (torch.erfc(high * -math.sqrt(0.5)) - torch.erfc(low * -math.sqrt(0.5)))
+    low, high = xp.where(right, -high, low), xp.where(right, -low, high)
+    return 0.5 * (erfc(high * -math.sqrt(0.5)) - erfc(low * -math.sqrt(0.5)))
 
 
-def _kl(p: Tensor, q: Tensor, eps: float) -> Tensor:
+def _bounded_widths(rays: Layout, starts: Any, ends: Any) -> Any:
+    """Measure the intervals, the last of several no wider than the widest other one."""
+    xp = namespace(starts)
+    width = ends - starts
+    last = rank(rays, width) == spread(rays, n_samples(rays, width) - 1)
+    widest_other = spread(rays, largest(rays, xp.where(last, 0.0, width)))
+    several = spread(rays, n_samples(rays, width) > 1)
+    return xp.where(last & several, xp.minimum(width, widest_other), width)
+
+
+def _kl(rays: Layout, p: Any, q: Any, eps: float) -> Any:
     """Sum q log(q/p) − q + p over the given cells and the one that takes what they leave of 1."""
-    p = torch.cat([p, (1.0 - p.sum(-1, keepdim=True)).clamp_min(0.0)], dim=-1)
-    q = torch.cat([q, (1.0 - q.sum(-1, keepdim=True)).clamp_min(0.0)], dim=-1)
-    return ((q + eps) * ((q + eps).log() - (p + eps).log()) - q + p).sum(-1)
+    xp = namespace(p)
+    elsewhere = [xp.clip(1.0 - total(rays, x), 0.0) for x in (p, q)]
+    return total(rays, _gap(p, q, eps)) + _gap(*elsewhere, eps)
+
+
+def _gap(p: Any, q: Any, eps: float) -> Any:
+    xp = namespace(p)
+    return (q + eps) * (xp.log(q + eps) - xp.log(p + eps)) - q + p
 
 
 class DepthKL(nn.Module):
@@ -195,14 +213,16 @@ class DepthKL(nn.Module):
 
     def forward(
         self,
-        weights: Float[Tensor, "*rays samples"],
-        starts: Float[Tensor, "*rays samples"],
-        ends: Float[Tensor, "*rays samples"],
-        depth: Float[Tensor, "*rays"],
-        std: Float[Tensor, "*rays"],
+        weights: Float[Array, "*rays samples"],
+        starts: Float[Array, "*rays samples"],
+        ends: Float[Array, "*rays samples"],
+        depth: Float[Array, "*n_rays"],
+        std: Float[Array, "*n_rays"],
         *,
-        valid: Bool[Tensor, "*rays"] | None = None,
-    ) -> Float[Tensor, "..."]:
+        ray_indices: Integer[Array, " samples"] | None = None,
+        n_rays: int | None = None,
+        valid: Bool[Array, "*n_rays"] | None = None,
+    ) -> Float[Array, "..."]:
         """Compute the loss."""
         return depth_kl(
             weights,
@@ -213,6 +233,8 @@ class DepthKL(nn.Module):
             form=self.form,
             eps=self.eps,
             bound_last=self.bound_last,
+            ray_indices=ray_indices,
+            n_rays=n_rays,
             valid=valid,
             reduction=self.reduction,
         )

@@ -1,26 +1,27 @@
 """Squared error of rendered depth (DS-NeRF's simpler loss)."""
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
-from nerfreg.arrays import at_least_float32
+from nerfreg.arrays import Array, at_least_float32, namespace
 from nerfreg.checks import require_floating, require_mask, require_same_shape, require_values
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["DepthMSE", "depth_mse"]
 
+FLOAT32_EPS = 2.0**-23
+
 
 def depth_mse(
-    rendered: Float[Tensor, "*rays"],
-    depth: Float[Tensor, "*rays"],
+    rendered: Float[Array, "*rays"],
+    depth: Float[Array, "*rays"],
     *,
-    std: Float[Tensor, "*rays"] | None = None,
-    weight: Float[Tensor, "*rays"] | None = None,
+    std: Float[Array, "*rays"] | None = None,
+    weight: Float[Array, "*rays"] | None = None,
     relative: bool = False,
-    valid: Bool[Tensor, "*rays"] | None = None,
+    valid: Bool[Array, "*rays"] | None = None,
     reduction: Reduction = "mean",
-) -> Float[Tensor, "..."]:
+) -> Float[Array, "..."]:
     r"""Pull rendered depth towards known depth.
 
     .. math:: \mathrm{weight}_i \Big(\frac{\mathrm{rendered}_i - \mathrm{depth}_i}{s_i}\Big)^2,
@@ -43,7 +44,7 @@ def depth_mse(
         Plain, it is in squared units: a scene 10 times larger has 100 times the loss.
 
     Raises:
-        TypeError: an argument is not a floating-point tensor.
+        TypeError: an argument is not a floating-point array.
         ValueError: shapes differ (an (R, 1) is never broadcast); both ``std`` and ``relative``;
             while values are checked, a valid ``std`` ≤ 0, ``weight`` < 0 or, if ``relative``,
             ``depth`` ≤ 0.
@@ -74,8 +75,9 @@ def depth_mse(
     if scale is not None:
         (scale,) = at_least_float32(fill_invalid(scale, valid, 1.0))
         require_values(name, "depth" if relative else "std", scale, "> 0", lambda x: x > 0)
-        error = error / scale.abs().clamp_min(torch.finfo(torch.float32).eps)
-    squared = error.square()
+        xp = namespace(error)
+        error = error / xp.clip(xp.abs(scale), FLOAT32_EPS)
+    squared = error**2
     if weight is not None:
         weight = fill_invalid(weight, valid, 0.0)
         require_values(name, "weight", weight, ">= 0", lambda x: x >= 0)
@@ -103,13 +105,13 @@ class DepthMSE(nn.Module):
 
     def forward(
         self,
-        rendered: Float[Tensor, "*rays"],
-        depth: Float[Tensor, "*rays"],
+        rendered: Float[Array, "*rays"],
+        depth: Float[Array, "*rays"],
         *,
-        std: Float[Tensor, "*rays"] | None = None,
-        weight: Float[Tensor, "*rays"] | None = None,
-        valid: Bool[Tensor, "*rays"] | None = None,
-    ) -> Float[Tensor, "..."]:
+        std: Float[Array, "*rays"] | None = None,
+        weight: Float[Array, "*rays"] | None = None,
+        valid: Bool[Array, "*rays"] | None = None,
+    ) -> Float[Array, "..."]:
         """Compute the loss."""
         return depth_mse(
             rendered,

@@ -3,9 +3,9 @@
 from typing import Literal
 
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 
-from nerfreg.arrays import at_least_float32
+from nerfreg.arrays import Array, at_least_float32, detach, namespace
 from nerfreg.checks import require_choice, require_floating, require_mask, require_same_shape
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
@@ -13,13 +13,13 @@ __all__ = ["DepthSmoothness", "depth_smoothness"]
 
 
 def depth_smoothness(
-    depth: Float[Tensor, "*patches height width"],
-    opacity: Float[Tensor, "*patches height width"] | None = None,
+    depth: Float[Array, "*patches height width"],
+    opacity: Float[Array, "*patches height width"] | None = None,
     *,
     norm: Literal["l2", "l1"] = "l2",
-    valid: Bool[Tensor, "*patches height width"] | None = None,
+    valid: Bool[Array, "*patches height width"] | None = None,
     reduction: Reduction = "mean",
-) -> Float[Tensor, "..."]:
+) -> Float[Array, "..."]:
     r"""Penalise differences between the depths of neighbouring pixels.
 
     .. math:: \frac{1}{|C|}\sum_{(y,x)\in C} \mathrm{opacity}_{yx}\,\big[
@@ -45,7 +45,7 @@ def depth_smoothness(
         bottom-right pixel takes part in no difference).
 
     Raises:
-        TypeError: ``depth`` or ``opacity`` is not a floating-point tensor.
+        TypeError: ``depth`` or ``opacity`` is not a floating-point array.
         ValueError: patches are smaller than 2×2; ``opacity`` or ``valid`` is shaped otherwise than
             ``depth``; ``norm`` or ``reduction`` is unknown.
 
@@ -68,25 +68,27 @@ def depth_smoothness(
     require_floating(name, depth=depth, opacity=opacity)
     require_same_shape(name, "(…, H, W)", depth=depth, opacity=opacity)
     require_mask(name, depth.shape, valid)
-    if depth.ndim < 2 or depth.shape[-1] < 2 or depth.shape[-2] < 2:
+    if len(depth.shape) < 2 or depth.shape[-1] < 2 or depth.shape[-2] < 2:
         raise ValueError(
             f"{name}: depth must be (…, H, W) with H, W >= 2, so that pixels have neighbours,"
             f" got {tuple(depth.shape)}"
         )
     (depth,) = at_least_float32(fill_invalid(depth, valid, 0.0))
+    xp = namespace(depth)
 
     corner = depth[..., :-1, :-1]
     across, down = corner - depth[..., :-1, 1:], corner - depth[..., 1:, :-1]
-    roughness = across.square() + down.square() if norm == "l2" else across.abs() + down.abs()
+    roughness = across**2 + down**2 if norm == "l2" else xp.abs(across) + xp.abs(down)
     if opacity is not None:
-        (weight,) = at_least_float32(fill_invalid(opacity.detach(), valid, 0.0))
+        (weight,) = at_least_float32(fill_invalid(detach(opacity), valid, 0.0))
         roughness = roughness * weight[..., :-1, :-1]
     if valid is None:
-        return reduce(roughness.mean((-2, -1)), reduction, function=name)
+        return reduce(xp.mean(roughness, axis=(-2, -1)), reduction, function=name)
 
     counted = valid[..., :-1, :-1] & valid[..., :-1, 1:] & valid[..., 1:, :-1]
-    n_counted = counted.sum((-2, -1))
-    per_patch = fill_invalid(roughness, counted, 0.0).sum((-2, -1)) / n_counted.clamp_min(1)
+    n_counted = xp.sum(xp.astype(counted, xp.int32), axis=(-2, -1))
+    total = xp.sum(fill_invalid(roughness, counted, 0.0), axis=(-2, -1))
+    per_patch = total / xp.astype(xp.clip(n_counted, 1), total.dtype)
     return reduce(per_patch, reduction, n_counted > 0, function=name)
 
 
@@ -110,10 +112,10 @@ class DepthSmoothness(nn.Module):
 
     def forward(
         self,
-        depth: Float[Tensor, "*patches height width"],
-        opacity: Float[Tensor, "*patches height width"] | None = None,
-        valid: Bool[Tensor, "*patches height width"] | None = None,
-    ) -> Float[Tensor, "..."]:
+        depth: Float[Array, "*patches height width"],
+        opacity: Float[Array, "*patches height width"] | None = None,
+        valid: Bool[Array, "*patches height width"] | None = None,
+    ) -> Float[Array, "..."]:
         """Compute the loss."""
         return depth_smoothness(
             depth, opacity, norm=self.norm, valid=valid, reduction=self.reduction

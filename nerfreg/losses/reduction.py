@@ -1,10 +1,9 @@
 """The one place that turns one value per ray or patch into the number an optimiser sees."""
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
+from nerfreg.arrays import namespace
 from nerfreg.checks import require_choice, require_mask
 
 __all__ = ["Reduction", "fill_invalid", "reduce"]
@@ -12,18 +11,18 @@ __all__ = ["Reduction", "fill_invalid", "reduce"]
 Reduction = Literal["mean", "sum", "none"]
 
 
-def fill_invalid(value: Tensor, valid: Tensor | None, filling: float) -> Tensor:
+def fill_invalid(value: Any, valid: Any, filling: float) -> Any:
     """Put a harmless number where ``valid`` is false, so that what lies there spoils no gradient.
 
     Masking a *result* is not enough: the backward pass multiplies its 0 with the derivative at the
     masked input, and 0 · NaN is NaN.
     """
-    return value if valid is None else torch.where(valid, value, filling)
+    return value if valid is None else namespace(value).where(valid, value, filling)
 
 
 def reduce(
-    values: Tensor, reduction: Reduction, valid: Tensor | None = None, *, function: str = "reduce"
-) -> Tensor:
+    values: Any, reduction: Reduction, valid: Any = None, *, function: str = "reduce"
+) -> Any:
     """Reduce one value per natural unit (ray, patch) over the units that count.
 
     Args:
@@ -45,7 +44,10 @@ def reduce(
     values = fill_invalid(values, valid, 0.0)
     if reduction == "none":
         return values
+    xp = namespace(values)
     if reduction == "sum":
-        return values.sum()
-    count = values.numel() if valid is None else valid.sum()
-    return values.sum() / (count.clamp_min(1) if isinstance(count, Tensor) else max(count, 1))
+        return xp.sum(values)
+    if valid is None:
+        return xp.sum(values) / max(math.prod(values.shape), 1)
+    count = xp.sum(xp.astype(valid, xp.int32))
+    return xp.sum(values) / xp.astype(xp.clip(count, 1), values.dtype)

@@ -5,17 +5,19 @@ axis. Directions whose camera z is 1 (what :class:`nerfreg.views.Cameras` gives)
 unit directions make it the distance. At the corner of a 90° image the two differ by a factor of √3.
 """
 
-from jaxtyping import Float
-from torch import Tensor
+from typing import Any
 
+from jaxtyping import Float
+
+from nerfreg.arrays import Array, namespace
 from nerfreg.checks import require_floating, require_shape
 
 __all__ = ["distance_to_z_depth", "z_depth_to_distance"]
 
 
 def z_depth_to_distance(
-    z_depth: Float[Tensor, "*rays"], directions: Float[Tensor, "*rays 3"]
-) -> Float[Tensor, "*rays"]:
+    z_depth: Float[Array, "*rays"], directions: Float[Array, "*rays 3"]
+) -> Float[Array, "*rays"]:
     """Convert z-depth (COLMAP, gsplat, most sensors) to distance from the camera's centre.
 
     Args:
@@ -24,7 +26,7 @@ def z_depth_to_distance(
             directions have forgotten their optical axis and would give ``z_depth`` back unchanged.
 
     Raises:
-        TypeError: an argument is not a floating-point tensor.
+        TypeError: an argument is not a floating-point array.
         ValueError: ``directions`` is not ``z_depth``'s shape with a 3 at the end.
 
     Example:
@@ -36,8 +38,8 @@ def z_depth_to_distance(
 
 
 def distance_to_z_depth(
-    distance: Float[Tensor, "*rays"], directions: Float[Tensor, "*rays 3"]
-) -> Float[Tensor, "*rays"]:
+    distance: Float[Array, "*rays"], directions: Float[Array, "*rays 3"]
+) -> Float[Array, "*rays"]:
     """Convert distance from the camera's centre to z-depth.
 
     The inverse of :func:`z_depth_to_distance`, with the same arguments and errors.
@@ -50,8 +52,9 @@ def distance_to_z_depth(
     return distance / _length("distance_to_z_depth", "distance", distance, directions)
 
 
-def _length(function: str, name: str, depth: Tensor, directions: Tensor) -> Tensor:
+def _length(function: str, name: str, depth: Any, directions: Any) -> Any:
     """Check the shapes and measure the directions."""
     require_floating(function, **{name: depth, "directions": directions})
     require_shape(function, f"one for each {name}", (*depth.shape, 3), directions=directions)
-    return directions.square().sum(-1).sqrt()
+    xp = namespace(directions)
+    return xp.sqrt(xp.sum(directions * directions, axis=-1))

@@ -1,8 +1,10 @@
 """The intervals a ray is cut into, and what to do with the one that never ends."""
 
-import torch
+from typing import Any
+
 from jaxtyping import Float
-from torch import Tensor
+
+from nerfreg.arrays import Array, namespace
 
 __all__ = ["OPEN_END", "edges_to_intervals", "representative_t"]
 
@@ -11,8 +13,8 @@ OPEN_END = 1e9
 
 
 def edges_to_intervals(
-    edges: Float[Tensor, "*rays edges"],
-) -> tuple[Float[Tensor, "*rays samples"], Float[Tensor, "*rays samples"]]:
+    edges: Float[Array, "*rays edges"],
+) -> tuple[Float[Array, "*rays samples"], Float[Array, "*rays samples"]]:
     """Split the S+1 edges of samples without gaps into their S ``starts`` and S ``ends``.
 
     Call it once, where edges enter; everything in nerfreg takes starts and ends, since intervals
@@ -37,9 +39,9 @@ def edges_to_intervals(
     return edges[..., :-1], edges[..., 1:]
 
 
-def representative_t(starts: Tensor, ends: Tensor) -> Tensor:
+def representative_t(starts: Any, ends: Any) -> Any:
     """Give each interval one t: its mid-point, and the start of an open one.
 
     The mid-point of [3, 1e10] would put the faintest background five billion units away.
     """
-    return torch.where(ends < OPEN_END, 0.5 * (starts + ends), starts)
+    return namespace(ends).where(ends < OPEN_END, 0.5 * (starts + ends), starts)

@@ -333,19 +333,19 @@ def test_float32_is_close_to_float64(form) -> None:
             r"valid must be boolean of shape \(5,\)",
         ),
         ({"form": "js"}, ValueError, r'form must be "kl" or "dsnerf", got \'js\''),
-        ({"eps": 0.0}, ValueError, r"eps must be > 0, got 0.0"),
-        ({"eps": math.nan}, ValueError, r"eps must be > 0, got nan"),
+        ({"eps": 0.0}, ValueError, r"eps must be a number > 0, got 0.0"),
+        ({"eps": math.nan}, ValueError, r"eps must be a number > 0, got nan"),
         ({"reduction": "max"}, ValueError, r"reduction must be"),
         (
             {"weights": torch.ones(5, 7, dtype=torch.int64)},
             TypeError,
             r"weights must be floating point",
         ),
-        ({"depth": 2.0}, TypeError, r"depth must be a torch.Tensor, got float"),
+        ({"depth": 2.0}, TypeError, r"depth must be an array \(torch, JAX or NumPy\), got float"),
         (
             {k: torch.ones(5, 0) for k in ("weights", "starts", "ends")},
             ValueError,
-            r"weights must be \(R, S\) with S >= 1, got \(5, 0\)",
+            r"weights must be \(…, S\) with S >= 1, got \(5, 0\)",
         ),
     ],
 )

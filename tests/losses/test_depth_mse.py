@@ -161,7 +161,12 @@ def test_half_precision_computes_in_float32(dtype, bound) -> None:
         ),
         (ValueError, r"reduction must be", (torch.ones(4), torch.ones(4)), {"reduction": "max"}),
         (TypeError, r"depth must be floating point", (torch.ones(4), torch.ones(4).int()), {}),
-        (TypeError, r"rendered must be a torch.Tensor, got list", ([1.0], torch.ones(1)), {}),
+        (
+            TypeError,
+            r"rendered must be an array \(torch, JAX or NumPy\), got list",
+            ([1.0], torch.ones(1)),
+            {},
+        ),
     ],
 )
 def test_says_what_is_wrong(error, message, arguments, options) -> None:

@@ -166,7 +166,12 @@ def test_half_precision_computes_in_float32(dtype, bound, norm) -> None:
             (torch.ones(2, 2).long(),),
             {},
         ),
-        (TypeError, r"depth must be a torch.Tensor, got ndarray", (np.ones((2, 2)),), {}),
+        (
+            TypeError,
+            r"depth must be an array \(torch, JAX or NumPy\), got list",
+            ([[1.0, 2.0], [3.0, 4.0]],),
+            {},
+        ),
         (
             ValueError,
             r"must be on one device, got depth on cpu, opacity on meta",

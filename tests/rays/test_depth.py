@@ -162,7 +162,7 @@ def test_released_median_lies_too_near() -> None:
     ("shapes", "message"),
     [
         (((4, 6), (4, 6), (4, 5)), r"weights, starts, ends must share one shape"),
-        (((4, 0), (4, 0), (4, 0)), r"weights must have at least one sample, got \(4, 0\)"),
+        (((4, 0), (4, 0), (4, 0)), r"weights must be \(…, S\) with S >= 1, got \(4, 0\)"),
     ],
 )
 def test_says_what_is_wrong(function, shapes, message) -> None:

@@ -1,0 +1,166 @@
+"""Sums within rays whose samples lie packed on one axis: no loop over rays, no padding.
+
+``ray_indices`` (N,) is sorted; samples of ray r are ``offsets[r]`` to ``offsets[r + 1]``, and a ray
+may have none. torch has autograd functions of its own here, since each sum's derivative is another
+one of these sums, where autograd would scatter sample by sample. JAX differentiates its own.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nerfreg.arrays import is_jax, namespace
+
+__all__ = ["segment_largest", "segment_offsets", "segment_scan", "segment_spread", "segment_sum"]
+
+
+def segment_offsets(ray_indices: Any, n_rays: int) -> Any:
+    """Find where each ray begins, and at last where the samples end: (n_rays + 1,)."""
+    xp = namespace(ray_indices)
+    device = {"device": ray_indices.device} if isinstance(ray_indices, Tensor) else {}
+    rays = xp.arange(n_rays + 1, dtype=ray_indices.dtype, **device)
+    return xp.searchsorted(ray_indices, rays)
+
+
+def segment_sum(x: Any, ray_indices: Any, offsets: Any) -> Any:
+    """Sum over each ray: (N, …) -> (n_rays, …); an empty ray's is 0."""
+    if isinstance(x, Tensor):
+        return _run(_torch_sum, _Sum, x, ray_indices, offsets)
+    n_rays = offsets.shape[0] - 1
+    if is_jax(x):
+        add = sys.modules["jax"].ops.segment_sum
+        return add(x, ray_indices, num_segments=n_rays, indices_are_sorted=True)
+    out = np.zeros((n_rays, *x.shape[1:]), x.dtype)
+    np.add.at(out, ray_indices, x)
+    return out
+
+
+def segment_spread(per_ray: Any, ray_indices: Any, offsets: Any) -> Any:
+    """Give each sample its ray's value: (n_rays, …) -> (N, …)."""
+    if isinstance(per_ray, Tensor):
+        return _run(_torch_spread, _Spread, per_ray, ray_indices, offsets)
+    return namespace(per_ray).take(per_ray, ray_indices, axis=0)
+
+
+def segment_largest(x: Any, ray_indices: Any, offsets: Any) -> Any:
+    """Find each ray's largest among values ≥ 0: (N,) -> (n_rays,); an empty ray's is 0."""
+    n_rays = offsets.shape[0] - 1
+    if isinstance(x, Tensor):
+        return x.new_zeros(n_rays).scatter_reduce(0, ray_indices.long(), x, "amax")
+    if is_jax(x):
+        largest = sys.modules["jax"].ops.segment_max
+        found = largest(x, ray_indices, num_segments=n_rays, indices_are_sorted=True)
+        return namespace(x).clip(found, 0.0)
+    out = np.zeros(n_rays, x.dtype)
+    np.maximum.at(out, ray_indices, x)
+    return out
+
+
+def segment_scan(
+    x: Any, ray_indices: Any, offsets: Any, *, inclusive: bool, backwards: bool = False
+) -> Any:
+    """Sum what lies in front of each sample (or, ``backwards``, behind it) on its ray: (N,).
+
+    torch and NumPy cumulate all rays at once in float64 and take off what was there where the ray
+    begins. So a sum's absolute error is some 1e-16 of what all rays together sum to: nothing beside
+    float32's rounding for weights, or thicknesses cut off where they are opaque; a sum of numbers
+    of very different size on different rays would want more. JAX, which has no float64 by default,
+    scans each ray by itself.
+
+    Args:
+        x: (N,) of moderate size, without NaN or infinity, which would reach every later ray.
+        ray_indices: sorted.
+        offsets: of the same.
+        inclusive: count the sample itself.
+        backwards: sum from the ray's end.
+    """
+    if isinstance(x, Tensor):
+        return _run(_torch_scan, _Scan, x, ray_indices, offsets, inclusive, backwards)
+    if is_jax(x):
+        return _jax_scan(x, ray_indices, inclusive, backwards)
+    sums = np.concatenate([np.zeros(1), np.cumsum(x, dtype=np.float64)])
+    inner = sums[:-1] if backwards == inclusive else sums[1:]
+    if backwards:
+        return np.astype(sums[offsets[1:]][ray_indices] - inner, x.dtype)
+    return np.astype(inner - sums[offsets[:-1]][ray_indices], x.dtype)
+
+
+def _run(plain: Any, function: Any, *inputs: Any) -> Any:
+    """Run an autograd function, or, in a compiled graph, what it consists of.
+
+    The compiler differentiates and fuses plain operations well, and warns of autograd functions.
+    """
+    return plain(*inputs) if torch.compiler.is_compiling() else function.apply(*inputs)
+
+
+def _torch_sum(x: Tensor, ray_indices: Tensor, offsets: Tensor) -> Tensor:
+    # `unsafe` leaves out checks that would wait for the device.
+    return torch.segment_reduce(x.contiguous(), "sum", offsets=offsets, unsafe=True)
+
+
+def _torch_spread(per_ray: Tensor, ray_indices: Tensor, offsets: Tensor) -> Tensor:
+    return per_ray.index_select(0, ray_indices)
+
+
+def _torch_scan(
+    x: Tensor, ray_indices: Tensor, offsets: Tensor, inclusive: bool, backwards: bool
+) -> Tensor:
+    sums = torch.cat([x.new_zeros(1, dtype=torch.float64), x.cumsum(0, dtype=torch.float64)])
+    inner = sums[:-1] if backwards == inclusive else sums[1:]
+    edge = sums.index_select(0, offsets[1:] if backwards else offsets[:-1])
+    edge = edge.index_select(0, ray_indices)
+    return (edge - inner if backwards else inner - edge).to(x.dtype)
+
+
+class _Sum(torch.autograd.Function):
+    forward = staticmethod(_torch_sum)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+        return _run(_torch_spread, _Spread, grad, *ctx.saved_tensors), None, None
+
+
+class _Spread(torch.autograd.Function):
+    forward = staticmethod(_torch_spread)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+        return _run(_torch_sum, _Sum, grad, *ctx.saved_tensors), None, None
+
+
+class _Scan(torch.autograd.Function):
+    forward = staticmethod(_torch_scan)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ray_indices, offsets, ctx.inclusive, ctx.backwards = inputs
+        ctx.save_for_backward(ray_indices, offsets)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
+        flags = ctx.inclusive, not ctx.backwards
+        found = _run(_torch_scan, _Scan, grad, *ctx.saved_tensors, *flags)
+        return found, None, None, None, None
+
+
+def _jax_scan(x: Any, ray_indices: Any, inclusive: bool, backwards: bool) -> Any:
+    jax = sys.modules["jax"]
+    xp = namespace(x)
+
+    def join(left: tuple[Any, Any], right: tuple[Any, Any]) -> tuple[Any, Any]:
+        # Sums of two runs of samples, each with the ray at its far end: they add on one ray only.
+        return xp.where(left[1] == right[1], left[0], 0.0) + right[0], right[1]
+
+    sums, _ = jax.lax.associative_scan(join, (x, ray_indices), reverse=backwards)
+    return sums if inclusive else sums - x
