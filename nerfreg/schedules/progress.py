@@ -1,37 +1,51 @@
 """How far along a schedule is, from 0 to 1."""
 
 from numbers import Integral
-from typing import overload
+from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-__all__ = ["progress", "require_count"]
+from nerfreg.arrays import is_array, namespace
+
+__all__ = ["is_number", "progress", "require_count"]
 
 
-@overload
-def progress(step: int, n_steps: int) -> float: ...
-@overload
-def progress(step: Tensor, n_steps: int) -> Tensor: ...
-@overload
-def progress(step: int | Tensor, n_steps: int) -> float | Tensor: ...
-def progress(step: int | Tensor, n_steps: int) -> float | Tensor:
-    """Compute step / n_steps, kept within [0, 1]; 0 steps count as 1.
+def progress(owner: str, step: Any, n_steps: int, begin: int = 0) -> Any:
+    """Compute (step − begin) / n_steps, kept within [0, 1]; 0 steps count as 1.
+
+    Args:
+        owner: name of the schedule, for the messages.
+        step: a number, or a 0-d array of any library; the answer is of its kind.
+        n_steps: steps in which it goes from 0 to 1.
+        begin: step at which it leaves 0.
 
     Raises:
-        ValueError: ``step`` is a tensor of several numbers.
+        TypeError: ``step`` is neither a number nor an array.
+        ValueError: ``step`` is an array of several numbers.
 
     Example:
-        >>> progress(5, 10), progress(20, 10), progress(-1, 10)
-        (0.5, 1.0, 0.0)
+        >>> [progress("Linear", step, 10, begin=5) for step in (0, 5, 10, 100)]
+        [0.0, 0.0, 0.5, 1.0]
     """
-    share = step / max(n_steps, 1)
-    if isinstance(share, Tensor):
-        if share.ndim:
-            raise ValueError(
-                f"step must be an int or a 0-d tensor, got a tensor of shape {tuple(share.shape)}"
-            )
-        return share.clamp(0.0, 1.0)
-    return min(max(share, 0.0), 1.0)
+    if is_number(step):
+        return min(max((step - begin) / max(n_steps, 1), 0.0), 1.0)
+    if not is_array(step):
+        raise TypeError(f"{owner}: step must be an int or a 0-d array, got {type(step).__name__}")
+    if len(step.shape):
+        raise ValueError(
+            f"{owner}: step must be an int or a 0-d array, got one of shape {tuple(step.shape)}"
+        )
+    xp = namespace(step)
+    if not isinstance(step, Tensor) and xp.isdtype(step.dtype, "integral"):
+        # torch divides integers; the standard does not.
+        step = xp.astype(step, xp.__array_namespace_info__().default_dtypes()["real floating"])
+    return xp.clip((step - begin) / max(n_steps, 1), 0.0, 1.0)
+
+
+def is_number(x: object) -> bool:
+    """Tell a Python number from NumPy's and from arrays, in compiled steps too."""
+    return isinstance(x, int | float) and not isinstance(x, np.floating)
 
 
 def require_count(owner: str, name: str, value: object) -> None:

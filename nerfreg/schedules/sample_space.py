@@ -1,12 +1,13 @@
 """Sample-space annealing (RegNeRF): begin training on a short piece of each ray."""
 
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, cast, overload
 
 from torch import Tensor
 
+from nerfreg.arrays import namespace
 from nerfreg.checks import require_choice
-from nerfreg.schedules.progress import progress, require_count
+from nerfreg.schedules.progress import is_number, progress, require_count
 
 __all__ = ["SampleSpaceAnnealing"]
 
@@ -96,24 +97,20 @@ class SampleSpaceAnnealing:
     @overload
     def __call__(self, step: int | Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]: ...
     @overload
-    def __call__(
-        self, step: int | Tensor, near: float | Tensor, far: float | Tensor
-    ) -> tuple[float | Tensor, float | Tensor]: ...
-    def __call__(
-        self, step: int | Tensor, near: float | Tensor, far: float | Tensor
-    ) -> tuple[float | Tensor, float | Tensor]:
+    def __call__(self, step: Any, near: Any, far: Any) -> tuple[Any, Any]: ...
+    def __call__(self, step: Any, near: Any, far: Any) -> tuple[Any, Any]:
         """Shrink the bounds of this step's samples.
 
         Args:
-            step: the optimiser's step, from 0; an int, or a 0-d tensor, which is not waited for.
-            near: closest t, a number or one a ray.
+            step: the optimiser's step, from 0; an int, or a 0-d array, which is not waited for.
+            near: closest t, a number or an array with one a ray.
             far: farthest t, likewise.
 
         Returns:
             The bounds to sample between, in ``near``'s and ``far``'s unit; exactly those from step
-            N on.
+            N on. Arrays come of the library of those that went in.
         """
-        eta = self.eta(step)
+        eta = cast("Any", self.eta(step))
         middle = near + self.mid * (far - near)
         return eta * near + (1.0 - eta) * middle, eta * far + (1.0 - eta) * middle
 
@@ -122,13 +119,15 @@ class SampleSpaceAnnealing:
     @overload
     def eta(self, step: Tensor) -> Tensor: ...
     @overload
-    def eta(self, step: int | Tensor) -> float | Tensor: ...
-    def eta(self, step: int | Tensor) -> float | Tensor:
+    def eta(self, step: Any) -> Any: ...
+    def eta(self, step: Any) -> Any:
         """Share of the range that is sampled at a step, from ``start`` to 1."""
         if self.n_steps == 0:
             return 1.0
-        share = progress(step, self.n_steps)
+        share: Any = progress("SampleSpaceAnnealing", step, self.n_steps)
         if self.form == "released":
             # In this order it is exactly 1 at the end; p + (1−p)·1 need not be.
             return 1.0 - (1.0 - self.start) * (1.0 - share)
-        return share.clamp_min(self.start) if isinstance(share, Tensor) else max(share, self.start)
+        if is_number(share):
+            return max(share, self.start)
+        return namespace(share).clip(share, self.start)

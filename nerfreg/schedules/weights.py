@@ -3,12 +3,12 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
-import torch
 from torch import Tensor
 
-from nerfreg.schedules.progress import progress, require_count
+from nerfreg.arrays import namespace
+from nerfreg.schedules.progress import is_number, progress, require_count
 
 __all__ = ["Constant", "Cosine", "Linear", "LogLinear"]
 
@@ -24,7 +24,7 @@ class Constant:
 
     value: float
 
-    def __call__(self, step: int | Tensor) -> float:
+    def __call__(self, step: Any) -> float:
         """Return the value."""
         return self.value
 
@@ -51,13 +51,13 @@ class _Ramp(ABC):
     @overload
     def __call__(self, step: Tensor) -> Tensor: ...
     @overload
-    def __call__(self, step: int | Tensor) -> float | Tensor: ...
-    def __call__(self, step: int | Tensor) -> float | Tensor:
-        """Evaluate at a step."""
-        return self._at(progress(step - self.begin, self.n_steps))
+    def __call__(self, step: Any) -> Any: ...
+    def __call__(self, step: Any) -> Any:
+        """Evaluate at a step: a float at an int, a 0-d array at one of any library."""
+        return self._at(progress(type(self).__name__, step, self.n_steps, self.begin))
 
     @abstractmethod
-    def _at(self, a: float | Tensor) -> float | Tensor:
+    def _at(self, a: Any) -> Any:
         """Evaluate at a share ``a`` of the way, from 0 to 1."""
 
 
@@ -83,7 +83,7 @@ class Linear(_Ramp):
         (400.0, 200.05, 0.1)
     """
 
-    def _at(self, a: float | Tensor) -> float | Tensor:
+    def _at(self, a: Any) -> Any:
         return self.start * (1.0 - a) + self.end * a
 
 
@@ -115,7 +115,7 @@ class LogLinear(_Ramp):
                 " use Linear to reach 0"
             )
 
-    def _at(self, a: float | Tensor) -> float | Tensor:
+    def _at(self, a: Any) -> Any:
         return self.start * (self.end / self.start) ** a
 
 
@@ -140,6 +140,6 @@ class Cosine(_Ramp):
         (1.0, 0.5, 0.0)
     """
 
-    def _at(self, a: float | Tensor) -> float | Tensor:
-        wave = torch.cos(math.pi * a) if isinstance(a, Tensor) else math.cos(math.pi * a)
+    def _at(self, a: Any) -> Any:
+        wave = math.cos(math.pi * a) if is_number(a) else namespace(a).cos(math.pi * a)
         return self.end + (self.start - self.end) * 0.5 * (1.0 + wave)
