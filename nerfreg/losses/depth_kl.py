@@ -9,6 +9,7 @@ from torch import nn
 from nerfreg.arrays import Array, at_least_float32, erfc, is_float16, namespace
 from nerfreg.checks import (
     require_choice,
+    require_finite,
     require_floating,
     require_mask,
     require_number,
@@ -126,12 +127,15 @@ def depth_kl(
     require_floating(name, weights=weights, starts=starts, ends=ends, depth=depth, std=std)
     rays = ray_layout(name, ray_indices, n_rays, weights=weights, starts=starts, ends=ends)
     require_shape(name, "one a ray", rays.ray_shape, depth=depth, std=std)
-    require_one_device(name, weights=weights, depth=depth, std=std, valid=valid)
-    require_mask(name, rays.ray_shape, valid)
+    require_one_device(name, weights=weights, depth=depth, std=std)
+    require_mask(name, rays.ray_shape, valid, weights)
+    require_finite(name, valid, depth=depth, std=std)
     if eps is None:
         eps = 1e-4 if is_float16(weights) else 1e-6 if form == "kl" else 1e-5
     require_number(name, "eps", eps, "> 0", lambda x: x > 0)
     weights, starts, ends, depth, std = at_least_float32(weights, starts, ends, depth, std)
+    counted = None if valid is None else spread(rays, valid)
+    weights, starts, ends = (fill_invalid(x, counted, 0.0) for x in (weights, starts, ends))
     depth, std = fill_invalid(depth, valid, 0.0), fill_invalid(std, valid, 1.0)
     require_values(name, "std", std, "> 0", lambda x: x > 0)
 
@@ -154,7 +158,8 @@ def _normal_mass(starts: Any, ends: Any, mean: Any, std: Any) -> Any:
     # Φ(8.1) − Φ(8) is 0 in float32, Φ(−8) − Φ(−8.1) is not: mirror what lies right of the mean.
     right = low + high > 0
     low, high = xp.where(right, -high, low), xp.where(right, -low, high)
-    return 0.5 * (erfc(high * -math.sqrt(0.5)) - erfc(low * -math.sqrt(0.5)))
+    mass = 0.5 * (erfc(high * -math.sqrt(0.5)) - erfc(low * -math.sqrt(0.5)))
+    return xp.where(low > high, 0.0, mass)
 
 
 def _bounded_widths(rays: Layout, starts: Any, ends: Any) -> Any:
@@ -170,8 +175,8 @@ def _bounded_widths(rays: Layout, starts: Any, ends: Any) -> Any:
 def _kl(rays: Layout, p: Any, q: Any, eps: float) -> Any:
     """Sum q log(q/p) − q + p over the given cells and the one that takes what they leave of 1."""
     xp = namespace(p)
-    elsewhere = [xp.clip(1.0 - total(rays, x), 0.0) for x in (p, q)]
-    return total(rays, _gap(p, q, eps)) + _gap(*elsewhere, eps)
+    p_elsewhere, q_elsewhere = (xp.clip(1.0 - total(rays, x), 0.0) for x in (p, q))
+    return total(rays, _gap(p, q, eps)) + _gap(p_elsewhere, q_elsewhere, eps)
 
 
 def _gap(p: Any, q: Any, eps: float) -> Any:

@@ -1,15 +1,28 @@
 """Squared error of rendered depth (DS-NeRF's simpler loss)."""
 
+from typing import Any, Literal
+
 from jaxtyping import Bool, Float
 from torch import nn
 
 from nerfreg.arrays import Array, at_least_float32, namespace
-from nerfreg.checks import require_floating, require_mask, require_same_shape, require_values
+from nerfreg.checks import (
+    require_choice,
+    require_finite,
+    require_floating,
+    require_mask,
+    require_number,
+    require_same_shape,
+    require_values,
+)
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["DepthMSE", "depth_mse"]
 
+Penalty = Literal["square", "huber", "capped"]
+
 FLOAT32_EPS = 2.0**-23
+LARGEST_ERROR = 1e15
 
 
 def depth_mse(
@@ -19,13 +32,18 @@ def depth_mse(
     std: Float[Array, "*rays"] | None = None,
     weight: Float[Array, "*rays"] | None = None,
     relative: bool = False,
+    penalty: Penalty = "square",
+    threshold: float = 1.0,
     valid: Bool[Array, "*rays"] | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
     r"""Pull rendered depth towards known depth.
 
-    .. math:: \mathrm{weight}_i \Big(\frac{\mathrm{rendered}_i - \mathrm{depth}_i}{s_i}\Big)^2,
+    .. math:: \mathrm{weight}_i\, \rho(e_i), \qquad
+        e_i = \frac{\mathrm{rendered}_i - \mathrm{depth}_i}{s_i},
         \qquad s_i = 1,\ \mathrm{std}_i \text{ or } |\mathrm{depth}_i|
+
+    with ρ(e) the penalty, e² where \|e\| ≤ threshold.
 
     Args:
         rendered: expected depth of each ray, for example of :func:`nerfreg.rays.expected_depth`.
@@ -36,20 +54,29 @@ def depth_mse(
             sum, not the count: the mean is over rays, as upstream.
         relative: divide by the target instead. The loss is then without unit, and far points weigh
             no more than near ones. Not together with ``std``.
+        penalty: what an error beyond the threshold costs. ``"square"``: e², there too. ``"huber"``:
+            threshold · (2\|e\| − threshold), a pull that grows no further, for keypoints some of
+            which are wrong. ``"capped"``: threshold², no pull at all, for wrong matches once the
+            scene has formed; at first everything may be beyond.
+        threshold: > 0, in the unit of e: that of depth, or standard deviations, or shares of the
+            target. Without effect on ``"square"``.
         valid: which rays count. Others may hold anything, NaN included.
         reduction: over valid rays.
 
     Returns:
         One value a ray, or its reduction; ≥ 0, with 0 exactly where ``rendered`` equals ``depth``.
-        Plain, it is in squared units: a scene 10 times larger has 100 times the loss.
+        Plain, it is in squared units: a scene 10 times larger has 100 times the loss (with the
+        threshold 10 times larger, too).
 
     Raises:
         TypeError: an argument is not a floating-point array.
         ValueError: shapes differ (an (R, 1) is never broadcast); both ``std`` and ``relative``;
-            while values are checked, a valid ``std`` ≤ 0, ``weight`` < 0 or, if ``relative``,
-            ``depth`` ≤ 0.
+            ``penalty`` is unknown, ``threshold`` ≤ 0; while values are checked, a valid ``std`` ≤
+            0, ``weight`` < 0, ``depth`` ≤ 0 if ``relative``, or one of them that is not finite.
 
-    Numerics: float32 or better. Divisors below float32's epsilon count as that epsilon.
+    Numerics: float32 or better. Divisors below float32's epsilon count as that epsilon. An error
+    beyond ±1e15, before or after division, counts as that, with gradient 0, so that its square is
+    finite; weights up to 1e20 keep it so.
 
     Source: Deng et al. 2022 (DS-NeRF), code: plain, ``--weighted_loss`` and ``--relative_loss``.
     *Differs from upstream in:* upstream's rendered depth is not divided by opacity
@@ -63,26 +90,42 @@ def depth_mse(
         (1.0, 0.53125)
     """
     name = "depth_mse"
+    require_choice(name, "penalty", penalty, ("square", "huber", "capped"))
+    require_number(name, "threshold", threshold, "> 0", lambda x: x > 0)
     require_floating(name, rendered=rendered, depth=depth, std=std, weight=weight)
     require_same_shape(name, "(R,)", rendered=rendered, depth=depth, std=std, weight=weight)
-    require_mask(name, depth.shape, valid)
+    require_mask(name, depth.shape, valid, depth)
+    require_finite(name, valid, depth=depth, std=std, weight=weight)
     if relative and std is not None:
         raise ValueError(f"{name}: std and relative=True are two ways to scale one error; give one")
 
     rendered, depth = at_least_float32(rendered, depth)
-    error = fill_invalid(rendered - depth, valid, 0.0)
+    error = _bounded(fill_invalid(rendered - depth, valid, 0.0))
     scale = depth if relative else std
     if scale is not None:
         (scale,) = at_least_float32(fill_invalid(scale, valid, 1.0))
         require_values(name, "depth" if relative else "std", scale, "> 0", lambda x: x > 0)
         xp = namespace(error)
-        error = error / xp.clip(xp.abs(scale), FLOAT32_EPS)
-    squared = error**2
+        error = _bounded(error / xp.clip(xp.abs(scale), FLOAT32_EPS))
+    values = _penalty(error, penalty, threshold)
     if weight is not None:
         weight = fill_invalid(weight, valid, 0.0)
         require_values(name, "weight", weight, ">= 0", lambda x: x >= 0)
-        squared = weight * squared
-    return reduce(squared, reduction, valid, function=name)
+        values = weight * values
+    return reduce(values, reduction, valid, function=name)
+
+
+def _bounded(error: Any) -> Any:
+    return namespace(error).clip(error, -LARGEST_ERROR, LARGEST_ERROR)
+
+
+def _penalty(error: Any, penalty: Penalty, threshold: float) -> Any:
+    if penalty == "square":
+        return error**2
+    xp = namespace(error)
+    size = xp.abs(error)
+    capped = xp.clip(size, None, threshold)
+    return capped * (2.0 * size - capped) if penalty == "huber" else capped**2
 
 
 class DepthMSE(nn.Module):
@@ -90,6 +133,8 @@ class DepthMSE(nn.Module):
 
     Args:
         relative: divide the error by the target.
+        penalty: ``"square"``, ``"huber"`` or ``"capped"``.
+        threshold: error beyond which the latter two differ from the square.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Example:
@@ -98,9 +143,18 @@ class DepthMSE(nn.Module):
         0.25
     """
 
-    def __init__(self, *, relative: bool = False, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        *,
+        relative: bool = False,
+        penalty: Penalty = "square",
+        threshold: float = 1.0,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
         self.relative = relative
+        self.penalty: Penalty = penalty
+        self.threshold = threshold
         self.reduction: Reduction = reduction
 
     def forward(
@@ -119,10 +173,15 @@ class DepthMSE(nn.Module):
             std=std,
             weight=weight,
             relative=self.relative,
+            penalty=self.penalty,
+            threshold=self.threshold,
             valid=valid,
             reduction=self.reduction,
         )
 
     def extra_repr(self) -> str:
         """Show the options."""
-        return f"relative={self.relative}, reduction={self.reduction!r}"
+        return (
+            f"relative={self.relative}, penalty={self.penalty!r}, threshold={self.threshold},"
+            f" reduction={self.reduction!r}"
+        )

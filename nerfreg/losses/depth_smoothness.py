@@ -6,7 +6,13 @@ from jaxtyping import Bool, Float
 from torch import nn
 
 from nerfreg.arrays import Array, at_least_float32, detach, namespace
-from nerfreg.checks import require_choice, require_floating, require_mask, require_same_shape
+from nerfreg.checks import (
+    require_choice,
+    require_finite,
+    require_floating,
+    require_mask,
+    require_same_shape,
+)
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["DepthSmoothness", "depth_smoothness"]
@@ -67,7 +73,8 @@ def depth_smoothness(
     require_choice(name, "norm", norm, ("l2", "l1"))
     require_floating(name, depth=depth, opacity=opacity)
     require_same_shape(name, "(…, H, W)", depth=depth, opacity=opacity)
-    require_mask(name, depth.shape, valid)
+    require_mask(name, depth.shape, valid, depth)
+    require_finite(name, valid, depth=depth, opacity=opacity)
     if len(depth.shape) < 2 or depth.shape[-1] < 2 or depth.shape[-2] < 2:
         raise ValueError(
             f"{name}: depth must be (…, H, W) with H, W >= 2, so that pixels have neighbours,"

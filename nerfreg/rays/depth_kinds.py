@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Float
 
 from nerfreg.arrays import Array, namespace
-from nerfreg.checks import require_floating, require_shape
+from nerfreg.checks import require_floating, require_one_device, require_shape
 
 __all__ = ["distance_to_z_depth", "z_depth_to_distance"]
 
@@ -56,5 +56,6 @@ def _length(function: str, name: str, depth: Any, directions: Any) -> Any:
     """Check the shapes and measure the directions."""
     require_floating(function, **{name: depth, "directions": directions})
     require_shape(function, f"one for each {name}", (*depth.shape, 3), directions=directions)
+    require_one_device(function, **{name: depth, "directions": directions})
     xp = namespace(directions)
     return xp.sqrt(xp.sum(directions * directions, axis=-1))

@@ -5,6 +5,7 @@ from typing import Any
 from jaxtyping import Float
 
 from nerfreg.arrays import Array, namespace
+from nerfreg.checks import require_floating
 
 __all__ = ["OPEN_END", "edges_to_intervals", "representative_t"]
 
@@ -24,6 +25,7 @@ def edges_to_intervals(
         edges: sorted along the last axis.
 
     Raises:
+        TypeError: ``edges`` is not a floating-point array.
         ValueError: fewer than two edges.
 
     Example:
@@ -32,7 +34,8 @@ def edges_to_intervals(
         >>> starts.tolist(), ends.tolist()
         ([0.0, 1.0], [1.0, 3.0])
     """
-    if edges.ndim == 0 or edges.shape[-1] < 2:
+    require_floating("edges_to_intervals", edges=edges)
+    if len(edges.shape) == 0 or edges.shape[-1] < 2:
         raise ValueError(
             f"edges_to_intervals: edges must be (…, S+1) with S >= 1, got {tuple(edges.shape)}"
         )

@@ -5,14 +5,19 @@ the other, with sorted ``ray_indices`` (N,) and ``n_rays``; rays may be empty. T
 sum along rays, hand a ray's value to its samples, and tell who is whose neighbour, in either.
 """
 
-import math
 from numbers import Integral
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from nerfreg.arrays import is_array, namespace
-from nerfreg.checks import require_one_device, require_same_shape, require_values
+from nerfreg.arrays import namespace
+from nerfreg.checks import (
+    require_arrays,
+    require_one_device,
+    require_same_shape,
+    require_values,
+    value_checks,
+)
 from nerfreg.rays.segments import (
     segment_largest,
     segment_offsets,
@@ -86,11 +91,11 @@ def before(rays: Layout, x: Any) -> Any:
     return xp.concat([xp.zeros_like(x[..., :1]), through(rays, x[..., :-1])], axis=-1)
 
 
-def largest(rays: Layout, x: Any) -> Any:
-    """Find each ray's largest among values ≥ 0; 0 for an empty ray."""
+def largest(rays: Layout, x: Any, floor: float = 0.0) -> Any:
+    """Find each ray's largest among values ≥ ``floor``, which is what an empty ray has."""
     if rays.ray_indices is None:
         return namespace(x).max(x, axis=-1)
-    return segment_largest(x, rays.ray_indices, rays.offsets)
+    return segment_largest(x, rays.ray_indices, rays.offsets, floor)
 
 
 def following(rays: Layout, x: Any) -> Any:
@@ -117,7 +122,7 @@ def n_samples(rays: Layout, x: Any) -> Any:
     """Count the samples ``x`` of each ray (dense: one number for all)."""
     if rays.ray_indices is None:
         device = {"device": x.device} if isinstance(x, Tensor) else {}
-        return namespace(x).asarray(x.shape[-1], **device)
+        return namespace(x).full((), x.shape[-1], **device)
     return rays.offsets[1:] - rays.offsets[:-1]
 
 
@@ -149,7 +154,12 @@ def _pick(rays: Layout, x: Any, index: Any) -> Any:
 
 
 def ray_layout(
-    function: str, ray_indices: Any = None, n_rays: int | None = None, **samples: Any
+    function: str,
+    ray_indices: Any = None,
+    n_rays: int | None = None,
+    *,
+    named: str = "ray_indices",
+    **samples: Any,
 ) -> Layout:
     """Check that samples lie in one of the two layouts, and tell in which.
 
@@ -157,10 +167,12 @@ def ray_layout(
         function: name of the public function, for the messages.
         ray_indices: (N,) sorted integers, if the samples are packed.
         n_rays: number of rays, if the samples are packed.
+        named: what the public function calls ``ray_indices``, for the messages.
         **samples: the arrays with one value a sample, by name; ``None`` passes.
 
     Raises:
-        TypeError: ``ray_indices`` is no array of integers, or ``n_rays`` no whole number.
+        TypeError: ``ray_indices`` is not int32 or int64, or of another library than the samples;
+            ``n_rays`` is no whole number.
         ValueError: shapes or devices differ; a dense ray without samples; only one of
             ``ray_indices`` and ``n_rays``; while values are checked, ``ray_indices`` is unsorted or
             outside of [0, n_rays).
@@ -177,11 +189,10 @@ def ray_layout(
             raise ValueError(f"{function}: {name} must be (…, S) with S >= 1, got {tuple(x.shape)}")
         return Layout(tuple(x.shape)[:-1])
 
-    if not is_array(ray_indices) or not namespace(ray_indices).isdtype(
-        ray_indices.dtype, "integral"
-    ):
-        got = getattr(ray_indices, "dtype", type(ray_indices).__name__)
-        raise TypeError(f"{function}: ray_indices must be an array of integers, got {got}")
+    require_arrays(function, **given, **{named: ray_indices})
+    xp = namespace(ray_indices)
+    if not xp.isdtype(ray_indices.dtype, (xp.int32, xp.int64)):
+        raise TypeError(f"{function}: {named} must be int32 or int64, got {ray_indices.dtype}")
     if n_rays is None:
         raise ValueError(
             f"{function}: ray_indices without n_rays; the last rays may be empty, so it cannot be"
@@ -194,14 +205,14 @@ def ray_layout(
     for name, x in given.items():
         if len(x.shape) != 1 or tuple(x.shape) != tuple(ray_indices.shape):
             raise ValueError(
-                f"{function}: packed {name} must be (N,) as ray_indices, got {tuple(x.shape)} and"
-                f" ray_indices {tuple(ray_indices.shape)}"
+                f"{function}: packed {name} must be (N,) as {named}, got {tuple(x.shape)} and"
+                f" {named} {tuple(ray_indices.shape)}"
             )
-    require_one_device(function, **given, ray_indices=ray_indices)
-    if math.prod(ray_indices.shape) > 0:
+    require_one_device(function, **given, **{named: ray_indices})
+    if value_checks() and ray_indices.shape[0] > 0:
         in_range = (ray_indices >= 0) & (ray_indices < n_rays)
         rule = f"in [0, n_rays) = [0, {n_rays})"
-        require_values(function, "ray_indices", ray_indices, rule, in_range)
+        require_values(function, named, ray_indices, rule, in_range)
         rises = ray_indices[1:] >= ray_indices[:-1]
-        require_values(function, "ray_indices", ray_indices[1:], "sorted", rises)
+        require_values(function, named, ray_indices[1:], "sorted", rises)
     return Layout((int(n_rays),), ray_indices, segment_offsets(ray_indices, int(n_rays)))

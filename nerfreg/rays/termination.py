@@ -31,7 +31,8 @@ class RayTermination(Generic[Array]):
         n_rays: number of rays of packed samples, the empty ones too.
 
     Raises:
-        TypeError: an array is not floating point, ``ray_indices`` not integer, ``n_rays`` no int.
+        TypeError: an array is not floating point, ``ray_indices`` not int32 or int64, ``n_rays`` no
+            int; arrays come from several libraries.
         ValueError: shapes or devices differ; a dense ray has no sample; only one of ``ray_indices``
             and ``n_rays`` is given; while values are checked (:func:`nerfreg.check_values`),
             ``ray_indices`` is unsorted or outside of [0, n_rays), which is not noticed otherwise.
@@ -110,8 +111,9 @@ class RayTermination(Generic[Array]):
 
     def expected_depth(self, *, normalize: bool = True) -> Any:
         """Average the mid-points of each ray's intervals: :func:`expected_depth`."""
-        return expected_depth(**dict(self), normalize=normalize)
+        rays = self.weights, self.starts, self.ends
+        return expected_depth(*rays, **self.layout, normalize=normalize)
 
     def median_depth(self) -> Any:
         """Find where half of each ray that stops has stopped: :func:`median_depth`."""
-        return median_depth(**dict(self))
+        return median_depth(self.weights, self.starts, self.ends, **self.layout)

@@ -5,13 +5,10 @@ from typing import Any
 from jaxtyping import Float, Integer
 
 from nerfreg.arrays import Array, at_least_float32, namespace
-from nerfreg.checks import require_floating, require_shape
+from nerfreg.checks import require_floating, require_one_device, require_shape
 from nerfreg.rays.layout import Layout, before, ray_layout, spread, total
 
 __all__ = ["opacity", "weights_from_alpha", "weights_from_density"]
-
-# Behind so thick a layer nothing arrives, in float64 either: exp(−1000) is 0.
-OPAQUE = 1e3
 
 
 def weights_from_density(
@@ -61,13 +58,16 @@ def weights_from_density(
     name = "weights_from_density"
     require_floating(name, density=density, starts=starts, ends=ends, direction_norm=direction_norm)
     rays = ray_layout(name, ray_indices, n_rays, density=density, starts=starts, ends=ends)
+    require_one_device(name, density=density, direction_norm=direction_norm)
     density, starts, ends = at_least_float32(density, starts, ends)
+    xp = namespace(density)
     length = ends - starts
     if direction_norm is not None:
         require_shape(name, "one a ray", rays.ray_shape, direction_norm=direction_norm)
-        length = length * spread(rays, direction_norm)
+        (norm,) = at_least_float32(direction_norm)
+        # An infinite length of empty space would be 0 · ∞.
+        length = xp.clip(length * spread(rays, norm), None, 1e30)
     thickness = density * length
-    xp = namespace(thickness)
     return -xp.expm1(-thickness) * xp.exp(-_in_front(rays, thickness))
 
 
@@ -111,7 +111,7 @@ def weights_from_alpha(
     xp = namespace(alpha)
     # exp(−1000) is 0, so a sample with α = 1 hides what is behind; its own logarithm is not taken.
     opaque = alpha >= 1.0
-    thickness = xp.where(opaque, OPAQUE, -xp.log1p(-xp.where(opaque, 0.0, alpha)))
+    thickness = xp.where(opaque, 1e3, -xp.log1p(-xp.where(opaque, 0.0, alpha)))
     return alpha * xp.exp(-_in_front(rays, thickness))
 
 
@@ -142,6 +142,8 @@ def opacity(
 def _in_front(rays: Layout, thickness: Any) -> Any:
     """Sum the thickness in front of each sample."""
     if rays.ray_indices is not None:
-        # All rays are summed at once there, which one infinite thickness must not spoil.
-        thickness = namespace(thickness).clip(thickness, None, OPAQUE)
+        # All rays are summed at once there, of which one of infinite thickness would leave the
+        # others nothing. Behind this much nothing arrives: exp(−128) is 0, in float64 exp(−1000).
+        xp = namespace(thickness)
+        thickness = xp.clip(thickness, None, 1e3 if thickness.dtype == xp.float64 else 128.0)
     return before(rays, thickness)

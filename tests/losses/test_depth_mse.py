@@ -12,7 +12,9 @@ from tests.golden import golden, golden_cases
 VALID = torch.tensor([True, False, True, True])
 
 
-def slow_depth_mse(rendered, depth, std, weight, relative, valid) -> np.ndarray:
+def slow_depth_mse(
+    rendered, depth, std, weight, relative, valid, penalty="square", threshold=1.0
+) -> np.ndarray:
     """One value a ray, ray by ray."""
     values = []
     for i in range(len(depth)):
@@ -22,17 +24,24 @@ def slow_depth_mse(rendered, depth, std, weight, relative, valid) -> np.ndarray:
         if relative:
             error /= float(depth[i])
         share = 1.0 if weight is None else float(weight[i])
-        values.append(share * error**2 if valid is None or valid[i] else 0.0)
+        cost = error**2
+        if penalty != "square" and abs(error) > threshold:
+            linear = 2.0 * threshold * abs(error) - threshold**2
+            cost = linear if penalty == "huber" else threshold**2
+        values.append(share * cost if valid is None or valid[i] else 0.0)
     return np.array(values)
 
 
 @pytest.mark.parametrize("scale", ["plain", "std", "relative"])
 @pytest.mark.parametrize("with_weight", [False, True])
 @pytest.mark.parametrize("valid", [None, VALID])
-def test_agrees_with_loops(scale, with_weight, valid) -> None:
+@pytest.mark.parametrize("penalty", [{}, {"penalty": "huber"}, {"penalty": "capped"}])
+@pytest.mark.parametrize("threshold", [{}, {"threshold": 0.2}])
+def test_agrees_with_loops(scale, with_weight, valid, penalty, threshold) -> None:
     rendered, depth, std, weight = torch.rand(4, 4, dtype=torch.float64) + 0.5
     std, weight = std if scale == "std" else None, weight if with_weight else None
     options = {"std": std, "weight": weight, "relative": scale == "relative", "valid": valid}
+    options |= penalty | threshold
     expected = slow_depth_mse(rendered, depth, **options)
     n = 4 if valid is None else int(valid.sum())
     for reduction, value in [
@@ -51,6 +60,49 @@ def test_by_hand() -> None:
     assert depth_mse(rendered, depth, std=torch.tensor([0.5])).item() == 4.0
     assert depth_mse(rendered, depth, relative=True).item() == 0.25
     assert depth_mse(rendered, depth, weight=torch.tensor([3.0])).item() == 3.0
+
+
+def test_robust_penalties_by_hand() -> None:
+    """Errors of ½ and 3, threshold 1. Huber: ¼, and 2·3 − 1 = 5. Capped: ¼, and 1.
+
+    In standard deviations of ½ they are 1 and 6: with threshold 2, 1 and 2·2·6 − 4 = 20, or 4.
+    """
+    rendered, depth = torch.tensor([2.5, -1.0]), torch.tensor([2.0, 2.0])
+    std = torch.full((2,), 0.5)
+    for penalty, plain, scaled in [
+        ("huber", [0.25, 5.0], [1.0, 20.0]),
+        ("capped", [0.25, 1.0], [1.0, 4.0]),
+    ]:
+        options = {"penalty": penalty, "reduction": "none"}
+        assert depth_mse(rendered, depth, **options).tolist() == plain
+        assert depth_mse(rendered, depth, std=std, threshold=2.0, **options).tolist() == scaled
+
+
+@pytest.mark.parametrize(
+    ("penalty", "pulls"),
+    [("square", [1.0, 6.0, 6e6]), ("huber", [1.0, 2.0, 2.0]), ("capped", [1.0, 0.0, 0.0])],
+)
+def test_how_hard_an_outlier_pulls(penalty, pulls) -> None:
+    rendered = torch.tensor([0.5, 3.0, 3e6], requires_grad=True)
+    depth_mse(rendered, torch.zeros(3), penalty=penalty, reduction="sum").backward()
+    assert rendered.grad.tolist() == pulls
+
+
+@pytest.mark.parametrize("penalty", ["square", "huber", "capped"])
+@pytest.mark.parametrize("scale", ["plain", "std", "relative"])
+@pytest.mark.parametrize("error", [1e15, 1e30, 3e38])
+def test_errors_of_any_size_have_a_finite_square(penalty, scale, error) -> None:
+    """Beyond 1e15 an error counts as that, before and after its division by as little as 1e-7."""
+    rendered = torch.tensor([error, -error], requires_grad=True)
+    depth = torch.tensor([1e-9, error], requires_grad=True)
+    std = torch.full((2,), 1e-9, requires_grad=True) if scale == "std" else None
+    value = depth_mse(
+        rendered, depth, std=std, relative=scale == "relative", penalty=penalty, threshold=1e3
+    )
+    value.backward()
+    assert value.isfinite()
+    for x in (rendered, depth, std):
+        assert x is None or x.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("case", golden_cases("dsnerf_render_and_mse"))
@@ -160,6 +212,18 @@ def test_half_precision_computes_in_float32(dtype, bound) -> None:
             {"std": torch.ones(4), "relative": True},
         ),
         (ValueError, r"reduction must be", (torch.ones(4), torch.ones(4)), {"reduction": "max"}),
+        (
+            ValueError,
+            r'penalty must be "square", "huber" or "capped", got \'l1\'',
+            (torch.ones(4), torch.ones(4)),
+            {"penalty": "l1"},
+        ),
+        (
+            ValueError,
+            r"threshold must be a number > 0, got 0.0",
+            (torch.ones(4), torch.ones(4)),
+            {"penalty": "huber", "threshold": 0.0},
+        ),
         (TypeError, r"depth must be floating point", (torch.ones(4), torch.ones(4).int()), {}),
         (
             TypeError,
@@ -184,6 +248,9 @@ def test_says_what_is_wrong(error, message, arguments, options) -> None:
         ),
         (1.0, {"weight": -torch.ones(4)}, "weight must be >= 0 everywhere, but 4 of 4"),
         (0.0, {"relative": True}, "depth must be > 0 everywhere"),
+        (torch.nan, {}, "depth must be finite"),
+        (1.0, {"std": torch.full((4,), torch.inf)}, "std must be finite"),
+        (1.0, {"weight": torch.full((4,), torch.nan)}, "weight must be finite"),
     ],
 )
 def test_checks_values_when_asked(depth, options, message) -> None:
@@ -196,13 +263,16 @@ def test_checks_values_when_asked(depth, options, message) -> None:
 
 
 @pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("penalty", ["square", "huber", "capped"])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_module_is_the_function(relative, reduction) -> None:
+def test_module_is_the_function(relative, penalty, reduction) -> None:
     rendered, depth, weight = torch.rand(3, 4) + 0.5
-    module = DepthMSE(relative=relative, reduction=reduction)
-    expected = depth_mse(
-        rendered, depth, weight=weight, relative=relative, valid=VALID, reduction=reduction
-    )
+    options = {"relative": relative, "penalty": penalty, "threshold": 0.1, "reduction": reduction}
+    module = DepthMSE(**options)
+    expected = depth_mse(rendered, depth, weight=weight, valid=VALID, **options)
     got = module(rendered, depth, weight=weight, valid=VALID)
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
-    assert repr(module) == f"DepthMSE(relative={relative}, reduction='{reduction}')"
+    assert repr(module) == (
+        f"DepthMSE(relative={relative}, penalty='{penalty}', threshold=0.1,"
+        f" reduction='{reduction}')"
+    )

@@ -1,9 +1,18 @@
 """Depth KL."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from nerfreg.losses import DepthKL, depth_kl
 from tests.laws.catalogue import Regularizer, intervals
+
+
+def but_behind(options: Mapping[str, Any], n_samples: int) -> Sequence[int]:
+    """``bound_last`` knows the last interval, which one behind it would no longer be."""
+    published = options.get("form") == "dsnerf" and options.get("bound_last", True)
+    return range(n_samples if published else n_samples + 1)
 
 
 def draw(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
@@ -32,4 +41,7 @@ REGULARIZER = Regularizer(
         "depth": np.array([2.5]),
         "std": np.array([1e-3]),
     },
+    padding=but_behind,
+    domain={"weights": (0.0, 1e36)} | dict.fromkeys(("starts", "ends", "depth"), (0.0, 1e30)),
+    targets=("depth", "std"),
 )

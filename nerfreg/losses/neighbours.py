@@ -1,0 +1,105 @@
+"""Neighbouring pixels of patches, and means over the places where all of them count.
+
+A stencil is the (row, column) offsets of a few pixels. It lies at every place of a patch at which
+all its pixels are inside.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from nerfreg.arrays import at_least_float32, detach, namespace
+from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
+
+__all__ = ["ACROSS", "DOWN", "bounded", "pixels", "reduce_places", "require_patch"]
+
+Stencil = Sequence[tuple[int, int]]
+
+ACROSS: Stencil = ((0, 0), (0, 1))
+DOWN: Stencil = ((0, 0), (1, 0))
+
+# Squares of it, and sums of squares over any image, are finite in float32.
+LARGEST_DIFFERENCE = 1e15
+
+
+def require_patch(function: str, name: str, expected: str, size: Sequence[int], least: int) -> None:
+    """Raise ``ValueError`` unless a patch has ``least`` rows and columns.
+
+    Args:
+        function: name of the public function, for the message.
+        name: the argument's name.
+        expected: its shape in words, for example ``"(…, H, W)"``.
+        size: its shape without channels.
+        least: how many pixels in a row the differences need.
+    """
+    if len(size) < 2 or min(size[-2:]) < least:
+        raise ValueError(
+            f"{function}: {name} must be {expected} with H, W >= {least}, so that pixels have"
+            f" neighbours, got H, W = {tuple(size[-2:])}"
+        )
+
+
+def pixels(x: Any, stencil: Stencil, *, channels: bool = False) -> list[Any]:
+    """Align the pixels of a stencil: an array for each offset, with a value for each place.
+
+    Example:
+        >>> import numpy as np
+        >>> left, right = pixels(np.arange(6.0).reshape(2, 3), ACROSS)
+        >>> (right - left).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+    """
+    height, width = x.shape[-3:-1] if channels else x.shape[-2:]
+    height -= max(row for row, _ in stencil)
+    width -= max(column for _, column in stencil)
+    if channels:
+        return [x[..., row : row + height, col : col + width, :] for row, col in stencil]
+    return [x[..., row : row + height, col : col + width] for row, col in stencil]
+
+
+def bounded(difference: Any) -> Any:
+    """Count a difference beyond ±1e15, open ends of rays among them, as ±1e15, with gradient 0."""
+    xp = namespace(difference)
+    return xp.clip(difference, -LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
+
+
+def reduce_places(
+    terms: Iterable[tuple[Stencil, Any]],
+    opacity: Any,
+    valid: Any,
+    reduction: Reduction,
+    *,
+    function: str,
+) -> Any:
+    """Add up each term's mean over the places that count, then reduce over patches.
+
+    Args:
+        terms: stencils, each with one value a place.
+        opacity: of each pixel, or ``None``: a place weighs as its least opaque pixel, in the sum,
+            not in the count. Detached.
+        valid: of each pixel, or ``None``: a place counts where all its pixels do, a patch where one
+            of its places does.
+        reduction: over patches.
+        function: name of the public function, for the messages.
+    """
+    if opacity is not None:
+        (opacity,) = at_least_float32(fill_invalid(detach(opacity), valid, 0.0))
+    per_patch: Any = 0.0
+    n_counted: Any = None
+    for stencil, values in terms:
+        xp = namespace(values)
+        if opacity is not None:
+            least, *others = pixels(opacity, stencil)
+            for other in others:
+                least = xp.minimum(least, other)
+            values = values * least
+        if valid is None:
+            per_patch = per_patch + xp.mean(values, axis=(-2, -1))
+            continue
+        counted, *others = pixels(valid, stencil)
+        for other in others:
+            counted = counted & other
+        count = xp.sum(xp.astype(counted, xp.int32), axis=(-2, -1))
+        total = xp.sum(fill_invalid(values, counted, 0.0), axis=(-2, -1))
+        per_patch = per_patch + total / xp.astype(xp.clip(count, 1), total.dtype)
+        n_counted = count if n_counted is None else n_counted + count
+    seen = None if n_counted is None else n_counted > 0
+    return reduce(per_patch, reduction, seen, function=function)
