@@ -55,7 +55,7 @@ class Config:
     views: int = 3
     """Number of training views."""
     recipe: str = "fewview"
-    """mipnerf, nerf, regnerf, dsnerf or fewview."""
+    """mipnerf, nerf, regnerf, dsnerf, freenerf, infonerf, dietnerf, sparsenerf or fewview."""
     preset: Literal["small", "paper"] = "small"
     """small: minutes on a CPU. paper: RegNeRF's network, batch and number of steps, for a GPU."""
     steps: int = 0
@@ -65,6 +65,13 @@ class Config:
     evaluate_on: Literal["test", "validation"] = "test"
     """Views to measure on. validation: up to 8 of those that neither train nor test; choose
     settings on them, or the test views are no test."""
+    depth_maps: str = ""
+    """Folder with a depth map for each training photograph, for recipe sparsenerf."""
+    depth_maps_kind: Literal["depth", "disparity"] = "disparity"
+    """disparity: larger is nearer, as monocular networks answer; depth: larger is farther."""
+    embedder: str = ""
+    """What recipe dietnerf compares images by: an open_clip model, MODEL or MODEL:CHECKPOINT
+    (extra: clip); or random: features of an untrained network, to try the recipe out."""
     rays: int = 4096
     """Colour and keypoint rays a step, together; patches from unseen poses come on top."""
     seed: int = 0

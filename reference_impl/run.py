@@ -16,9 +16,12 @@ from reference_impl.config import (
     resolve_steps,
     resolve_width,
 )
+from reference_impl.embedders import load_embedder
 from reference_impl.mipnerf import MipNerf, MipNerfConfig, Renderer
 from reference_impl.ray_space import RaySpace
+from reference_impl.regularized_step import visible_octaves
 from reference_impl.scenes import Scene, load_scene
+from reference_impl.scenes.depth_maps import load_depth_maps
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,36 @@ class Run:
         scene = load_scene(config.scene, config.views, width=resolve_width(config))
         if config.evaluate_on == "validation":
             scene = scene.for_validation()
+        if config.depth_maps:
+            if config.recipe != "sparsenerf":
+                raise ValueError(f"--depth-maps: recipe {config.recipe} looks at none")
+            maps = load_depth_maps(config.depth_maps, scene, config.depth_maps_kind)
+            scene = replace(scene, depth_maps=maps)
         steps = resolve_steps(config, scene.cameras.width, scene.cameras.height)
+        embed = {}
+        if config.recipe == "dietnerf":
+            if not config.embedder:
+                raise ValueError(
+                    "--recipe dietnerf: needs --embedder MODEL[:CHECKPOINT], an open_clip model"
+                )
+            embed = {"embed": load_embedder(config.embedder)}
+        elif config.embedder:
+            raise ValueError(f"--embedder: recipe {config.recipe} compares no images")
         recipe = RECIPES[config.recipe](
-            forward_facing=scene.ndc_near is not None, n_views=config.views, n_steps=steps
+            forward_facing=scene.ndc_near is not None, n_views=config.views, n_steps=steps, **embed
         )
+        if recipe.pair_terms and not scene.depth_maps:
+            raise ValueError(
+                f"--recipe {recipe.name}: needs --depth-maps FOLDER with a depth map for each"
+                " training photograph"
+            )
         embedded = config.scene == "embedded"
         ndc = recipe.coordinates == "ndc" and scene.ndc_near is not None
         model = replace(
-            config.model, encoding=recipe.encoding, ray_shape="cylinder" if ndc else "cone"
+            config.model,
+            encoding=recipe.encoding,
+            ray_shape="cylinder" if ndc else "cone",
+            append_position=recipe.append_position or config.model.append_position,
         )
         for option in ("encoding", "ray_shape"):
             asked, chosen = getattr(config.model, option), getattr(model, option)
@@ -67,6 +92,7 @@ class Run:
         resolved = replace(
             config,
             scene="embedded" if embedded else str(Path(config.scene).resolve()),
+            depth_maps=str(Path(config.depth_maps).resolve()) if config.depth_maps else "",
             steps=steps,
             width=scene.cameras.width,
             precision=resolve_precision(config),
@@ -97,11 +123,8 @@ class Run:
 
     def at_step(self, model: MipNerf, step: int) -> Renderer:
         """The model as training showed it the scene: through the frequency mask of that step."""
-        mask = self.recipe.frequency_mask
-        if mask is None:
-            return model
         now = torch.tensor(step, device=next(model.parameters()).device)
-        return partial(model, octaves=mask(now, model.config.n_octaves))
+        return partial(model, **visible_octaves(self.recipe, model.config, now))
 
     def trained_model(self, folder: Path, device: torch.device | str = "cpu") -> MipNerf:
         """The network as of the folder's last checkpoint."""

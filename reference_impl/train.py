@@ -100,17 +100,18 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
         "keypoints " + (", ".join(f"{name}: {n}" for name, n in points.items()) or "none"),
         f"rays      {sampler.n_color} colour, {sampler.n_keypoints} keypoint,"
         f" {sampler.n_patches} patches of {recipe.patch_size}x{recipe.patch_size} from unseen"
-        " poses, a step",
+        " poses, a step"
+        + (f"; {sampler.n_pairs} pairs among the colour rays" if sampler.n_pairs else ""),
         f"recipe    {recipe.name}: {recipe.source}",
         f"annealing {recipe.annealing or 'off'}",
         f"octaves   {recipe.frequency_mask or 'all from the first step'}",
     ]
-    idle = [
-        name
-        for name in (*recipe.keypoint_terms, *recipe.patch_terms)
-        if (name in recipe.keypoint_terms and not sampler.n_keypoints)
-        or (name in recipe.patch_terms and not sampler.n_patches)
-    ]
+    without_input: dict[str, Any] = {}
+    if not sampler.n_keypoints:
+        without_input.update(recipe.keypoint_terms)
+    if not sampler.n_patches:
+        without_input.update(recipe.patch_terms)
+    idle = list(without_input)
     if idle:
         lines.append(f"inactive  {', '.join(idle)}: this scene has no input for them")
     return "\n".join([*lines, step.objective.describe()])

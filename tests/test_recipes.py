@@ -6,7 +6,14 @@ import math
 import pytest
 import torch
 
-from nerfreg import DepthKL, DepthSmoothness, Objective, SampleSpaceAnnealing
+from nerfreg import (
+    DepthKL,
+    DepthSmoothness,
+    FrequencyMask,
+    Objective,
+    SampleSpaceAnnealing,
+    occlusion,
+)
 from nerfreg.recipes import RECIPES, Recipe
 from nerfreg.schedules import Linear
 
@@ -14,8 +21,13 @@ LONG = 70_000  # about RegNeRF's training on LLFF with 3 views: 69,768 steps
 SCENES = list(itertools.product((True, False), (3, 9), (500, LONG)))
 
 
+def build(name, **scene) -> Recipe:
+    more = {"embed": torch.nn.Flatten()} if name == "dietnerf" else {}
+    return RECIPES[name](**scene, **more)
+
+
 def weights_of(recipe: Recipe) -> dict[str, object]:
-    terms = {**recipe.keypoint_terms, **recipe.patch_terms}
+    terms = recipe.terms
     coarse = {f"{name}, coarse": weight for name, weight in recipe.coarse_weights.items()}
     return {name: weight for name, (_, weight) in terms.items()} | coarse
 
@@ -34,7 +46,7 @@ def steps(n_steps: int) -> list[int]:
 class TestEveryRecipe:
     @pytest.fixture
     def recipe(self, name, forward_facing, n_views, n_steps) -> Recipe:
-        return RECIPES[name](forward_facing=forward_facing, n_views=n_views, n_steps=n_steps)
+        return build(name, forward_facing=forward_facing, n_views=n_views, n_steps=n_steps)
 
     def test_says_its_name_and_source(self, recipe, name):
         assert recipe.name == name
@@ -44,17 +56,21 @@ class TestEveryRecipe:
         """A share of rays that no loss looks at is waste; a loss without rays never runs."""
         assert (recipe.keypoint_share > 0) == bool(recipe.keypoint_terms)
         assert (recipe.unseen_share > 0) == bool(recipe.patch_terms)
+        assert (recipe.pair_share > 0) == bool(recipe.pair_terms)
+        assert 0 <= recipe.pair_share <= 1
+        assert recipe.pair_reach >= 1
+        assert recipe.image_every >= 1
         assert 0 <= recipe.keypoint_share < 1, "colour needs rays, too"
         assert 0 <= recipe.unseen_share <= 1
         assert recipe.patch_size >= 2
-        assert not recipe.keypoint_terms.keys() & recipe.patch_terms.keys()
-        assert recipe.coarse_weights.keys() <= {*recipe.keypoint_terms, *recipe.patch_terms}
+        kinds = ("ray_terms", "keypoint_terms", "patch_terms", "pair_terms", "image_terms")
+        assert sum(len(getattr(recipe, kind)) for kind in kinds) == len(recipe.terms)
+        assert recipe.coarse_weights.keys() <= recipe.terms.keys()
         assert recipe.coordinates in ("ndc", "metric")
         assert recipe.encoding in ("integrated", "positional")
 
     def test_terms_make_an_objective(self, recipe):
-        terms = {**recipe.keypoint_terms, **recipe.patch_terms}
-        assert Objective(terms).starved() == list(terms)
+        assert Objective(recipe.terms).starved() == list(recipe.terms)
 
     def test_weights_are_finite_over_the_whole_run(self, recipe, n_steps):
         for name, weight in weights_of(recipe).items():
@@ -83,7 +99,7 @@ class TestEveryRecipe:
         if mask is None:
             return
         assert mask(0, 10).sum() < 10, "it hides nothing"
-        assert mask(0, 10).sum() > 0, "it hides everything"
+        assert mask(0, 10).sum() > 0 or recipe.append_position, "it hides everything"
         assert mask(n_steps - 1, 10).eq(1).all(), "the run ends without having seen them all"
 
 
@@ -91,7 +107,7 @@ class TestEveryRecipe:
 @pytest.mark.parametrize("n_steps", [1, 2, 10])
 def test_the_shortest_runs_build(name, n_steps):
     """Schedules that are shares of the run round to 0 steps."""
-    recipe = RECIPES[name](forward_facing=False, n_views=3, n_steps=n_steps)
+    recipe = build(name, forward_facing=False, n_views=3, n_steps=n_steps)
     for step in range(n_steps):
         assert all(math.isfinite(value(w, step)) for w in weights_of(recipe).values())
         if recipe.annealing is not None:
@@ -162,3 +178,69 @@ def test_baselines_add_nothing(name, encoding):
     recipe = RECIPES[name](forward_facing=True, n_views=3, n_steps=LONG)
     assert weights_of(recipe) == {}
     assert (recipe.annealing, recipe.encoding) == (None, encoding)
+
+
+@pytest.mark.parametrize(
+    ("n_views", "share"), [(3, 0.9), (4, 0.9), (6, 0.7), (8, 0.7), (9, 0.5), (20, 0.5)]
+)
+@pytest.mark.parametrize(("forward_facing", "n_near"), [(True, 20), (False, 10)])
+def test_freenerf_opens_its_mask_in_time_and_watches_the_nearest_samples(
+    n_views, share, forward_facing, n_near
+):
+    """Yang et al., CVPR 2023, released configurations."""
+    recipe = RECIPES["freenerf"](forward_facing=forward_facing, n_views=n_views, n_steps=1000)
+    assert recipe.frequency_mask == FrequencyMask(round(1000 * share), start=0.0)
+    assert (recipe.mask_directions, recipe.append_position) == (True, True)
+    (loss, weight), *others = recipe.terms.values()
+    assert (weight, others) == (0.01, [])
+    # Of 128 even samples between 0 and 1 the distance takes the first 20 or 10, and means.
+    density = torch.rand(4, 128, generator=torch.Generator().manual_seed(0))
+    edges = torch.linspace(0, 1, 129).expand(4, 129)
+    by_rank = occlusion(density, n_samples=n_near)
+    assert loss(density, edges[:, :-1], edges[:, 1:]).item() == pytest.approx(by_rank.item())
+
+
+def test_infonerf_weighs_as_released_beside_a_sum_over_rgb():
+    """Kim et al., CVPR 2022: 0.001, and 2e-5 halved every 5000 steps, beside a mean over RGB."""
+    recipe = RECIPES["infonerf"](forward_facing=False, n_views=4, n_steps=50_000)
+    entropy, weight = recipe.ray_terms["ray_entropy"]
+    assert weight == pytest.approx(0.003)
+    gain = recipe.patch_terms["information_gain"][1]
+    assert [gain(s) / 6e-5 for s in (0, 5000, 15_000)] == pytest.approx([1.0, 0.5, 0.125])
+    alpha = torch.tensor([[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])
+    opacity = torch.tensor([0.75, 0.1, 1.0])  # the second meets too little to count
+    assert entropy(alpha, opacity).item() == pytest.approx(1 / 3)
+    assert (recipe.unseen_share, recipe.coordinates, recipe.encoding) == (
+        1.0,
+        "metric",
+        "positional",
+    )
+
+
+def test_dietnerf_needs_an_embedder_and_looks_every_tenth_step():
+    """Jain et al., ICCV 2021: 0.1 beside a mean over RGB, on both levels."""
+    with pytest.raises(ValueError, match="dietnerf: needs embed"):
+        RECIPES["dietnerf"](forward_facing=False, n_views=8, n_steps=10)
+    embed = torch.nn.Flatten()
+    recipe = RECIPES["dietnerf"](forward_facing=False, n_views=8, n_steps=10, embed=embed)
+    loss, weight = recipe.image_terms["semantic_consistency"]
+    assert loss.embed is embed
+    assert (weight, recipe.coarse_weights) == (0.3, {"semantic_consistency": 0.3})
+    assert recipe.image_every == 10
+
+
+@pytest.mark.parametrize(
+    ("forward_facing", "rank", "joined"), [(True, 0.5, 0.005), (False, 0.2, 0.2)]
+)
+def test_sparsenerf_orders_depths_on_top_of_regnerf(forward_facing, rank, joined):
+    """Wang et al., ICCV 2023, released configurations."""
+    scene = {"forward_facing": forward_facing, "n_views": 3, "n_steps": LONG}
+    recipe, base = RECIPES["sparsenerf"](**scene), RECIPES["regnerf"](**scene)
+    assert {name: weight for name, (_, weight) in recipe.pair_terms.items()} == {
+        "depth_ranking": rank,
+        "depth_continuity": joined,
+    }
+    assert all(loss.margin == 1e-4 for loss, _ in recipe.pair_terms.values())
+    assert recipe.coarse_weights == base.coarse_weights
+    assert recipe.annealing == base.annealing
+    assert recipe.patch_terms["depth_smoothness"][1] == base.patch_terms["depth_smoothness"][1]

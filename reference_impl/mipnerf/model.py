@@ -131,6 +131,7 @@ class MipNerf(nn.Module):
         draws: Draws | None = None,
         background: float | Tensor = 0.0,
         octaves: Tensor | None = None,
+        view_octaves: Tensor | None = None,
     ) -> list[Rendering]:
         """Render a flat batch of rays.
 
@@ -146,6 +147,7 @@ class MipNerf(nn.Module):
             background: colour behind everything.
             octaves: (n_octaves,) how visible each octave of the position's encoding is, in [0, 1];
                 by default all of them.
+            view_octaves: (view_degree,) the same of the view direction's encoding.
 
         Returns:
             The coarse and the fine rendering.
@@ -156,6 +158,8 @@ class MipNerf(nn.Module):
             draws = self.draw(len(rays.origins), generator, rays.origins.dtype)
         config = self.config
         view = encode_point(rays.viewdirs, 0, config.view_degree, append_identity=True)
+        if view_octaves is not None:
+            view = view * torch.cat((view.new_ones(3), _columns(view_octaves, view)))
         edges = even_edges(
             _column(near, rays), _column(far, rays), config.n_samples, config.spacing
         )
@@ -205,9 +209,13 @@ class MipNerf(nn.Module):
         else:
             features = encode_gaussian(mean, variance, *degrees)
         if octaves is not None:
-            # x y z of each octave, the sines first, then the cosines.
-            features = features * octaves.to(features.dtype).repeat_interleave(3).repeat(2)
+            features = features * _columns(octaves, features)
         return torch.cat((mean, features), -1) if config.append_position else features
+
+
+def _columns(octaves: Tensor, features: Tensor) -> Tensor:
+    """One weight a column of an encoding: x y z of each octave, first all sines, then cosines."""
+    return octaves.to(features.dtype).repeat_interleave(3).repeat(2)
 
 
 def _column(bound: float | Tensor, rays: Rays) -> Tensor:
@@ -238,14 +246,15 @@ def render_image(
         background: colour behind everything.
 
     Returns:
-        The fine level, each attribute with the batch shape of ``rays``. ``weights`` and ``edges``
-        are empty: (…, 0).
+        The fine level, each attribute with the batch shape of ``rays``. ``weights``, ``edges``
+        and ``density`` are empty: (…, 0).
     """
     flat = rays.flatten()
     parts: list[Rendering] = []
     for start in range(0, len(flat.origins), chunk):
         fine = model(flat[start : start + chunk], near, far, background=background)[-1]
-        parts.append(replace(fine, weights=fine.weights[:, :0], edges=fine.edges[:, :0]))
+        nothing = fine.weights[:, :0]
+        parts.append(replace(fine, weights=nothing, edges=nothing, density=nothing))
     joined = (
         torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Rendering)
     )

@@ -19,6 +19,7 @@ class Rendering:
         depth: (R,) expected t, normalised by opacity; ``near`` where nothing was hit.
         weights: (R, S) probability that the ray stops in each interval.
         edges: (R, S+1) the intervals' bounds in t. No gradient flows into them.
+        density: (R, S) ≥ 0, per world length.
     """
 
     rgb: Tensor
@@ -26,6 +27,7 @@ class Rendering:
     depth: Tensor
     weights: Tensor
     edges: Tensor
+    density: Tensor
 
 
 def composite(
@@ -48,4 +50,5 @@ def composite(
     weights = weights_from_density(density, starts, ends, directions.norm(dim=-1))
     seen = opacity(weights)
     colour = (weights[..., None] * rgb).sum(-2) + background * (1 - seen)[..., None]
-    return Rendering(colour, seen, expected_depth(weights, starts, ends), weights, edges)
+    depth = expected_depth(weights, starts, ends)
+    return Rendering(colour, seen, depth, weights, edges, density)

@@ -45,6 +45,8 @@ class Scene:
         points: structure-from-motion points seen in views that do not train: for evaluation, never
             for training.
         depth: (N, H, W) exact z-depth where it is known (synthetic scenes), else ``None``.
+        depth_maps: (H, W) of training views, given by the user, from 0 (nearest) to 1 (farthest),
+            NaN where unknown: an order more than a measure.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Scene:
     keypoints: dict[int, Keypoints] = field(default_factory=dict)
     points: dict[int, Keypoints] = field(default_factory=dict)
     depth: Tensor | None = None
+    depth_maps: dict[int, Tensor] = field(default_factory=dict)
 
     def for_validation(self) -> "Scene":
         """The same scene, measured on views that neither train nor test.

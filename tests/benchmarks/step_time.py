@@ -123,7 +123,7 @@ def make_level(n: int, samples: int) -> Rendering:
     edges = torch.linspace(NEAR, FAR, samples + 1).expand(n, -1)
     weights = (torch.randn(n, samples).softmax(-1) * 0.9).requires_grad_()
     depth = torch.empty(n).uniform_(NEAR, FAR).requires_grad_()
-    return Rendering(torch.rand(n, 3), torch.rand(n), depth, weights, edges)
+    return Rendering(torch.rand(n, 3), torch.rand(n), depth, weights, edges, weights)
 
 
 def import_seconds(repeats: int) -> float:

@@ -72,6 +72,32 @@ def test_a_keypoint_ray_hits_its_keypoint(scene):
         assert (known.std[row] == std).any()
 
 
+def test_pairs_lie_near_each_other_and_carry_their_given_depth(scene):
+    maps = {
+        view: torch.rand(18, 24, generator=torch.Generator().manual_seed(view))
+        for view in (scene.train)
+    }
+    known = replace(scene, depth_maps=maps)
+    space, chosen = RaySpace.of(known, "metric"), recipe("sparsenerf")
+    sampler = BatchSampler(known, chosen, space, 256, torch.device("cpu"))
+    batch = sampler.draw(torch.Generator().manual_seed(0))
+    assert batch.pair_depth.shape == (64, 2)  # half of the colour rays
+    assert len(batch.color) == 256
+    rays = batch.rays[:128]
+    index = torch.cdist(rays.origins, scene.cameras.c2w[:, :, 3]).argmin(1)
+    xy, _ = scene.cameras.project(rays.origins + 2 * rays.directions, index)
+    pixel = (xy - 0.5).round().long()
+    first, second = pixel.reshape(64, 2, 2).unbind(1)
+    assert torch.equal(index[::2], index[1::2]), "both of one photograph"
+    apart = (first - second).abs().amax(-1)
+    assert 0 < apart.max() <= chosen.pair_reach
+    assert (first - second).float().mean(0).abs().max() < 2, "to every side alike"
+    expected = torch.stack([maps[v][y, x] for v, (x, y) in zip(index.tolist(), pixel, strict=True)])
+    assert torch.equal(batch.pair_depth.flatten(), expected)
+    colors = scene.images[index, pixel[:, 1], pixel[:, 0]].float() / 255
+    torch.testing.assert_close(batch.color[:128], colors)
+
+
 def test_patches_follow_row_by_row(scene):
     batch, sampler, _ = draw(scene, "regnerf")
     assert batch.n_patches == 2  # half as many rays as have a colour, 64 a patch
@@ -160,7 +186,7 @@ class Knows(torch.nn.Module):
         n = len(rays)
         assert self.t.shape == (n,)
         ones, none = torch.ones(n), torch.zeros(n, 0)
-        return (Rendering(ones[:, None].expand(n, 3), ones, self.t, none, none),)
+        return (Rendering(ones[:, None].expand(n, 3), ones, self.t, none, none, none),)
 
 
 @pytest.mark.parametrize("coordinates", ["metric", "ndc"])

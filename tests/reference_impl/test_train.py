@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from nerfreg.recipes import RECIPES
 from reference_impl import checkpoints
 from reference_impl.compare import table
 from reference_impl.config import (
@@ -56,9 +57,9 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-@pytest.mark.parametrize("recipe", ["mipnerf", "nerf", "regnerf", "dsnerf", "fewview"])
-def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe):
-    run = train(tiny(tmp_path / "run", recipe=recipe))
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe, options_of):
+    run = train(tiny(tmp_path / "run", recipe=recipe, **options_of(recipe)))
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6]
     expected = {
@@ -66,6 +67,10 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe):
         "nerf": set(),
         "regnerf": {"depth_smoothness", "depth_smoothness_coarse"},
         "dsnerf": {"depth_kl"},
+        "freenerf": {"occlusion"},
+        "infonerf": {"ray_entropy", "information_gain"},
+        "dietnerf": set(),  # its images come every tenth step, and none of those is logged here
+        "sparsenerf": {"depth_ranking", "depth_continuity", "depth_smoothness"},
         "fewview": {"depth_kl", "depth_smoothness"},
     }[recipe]
     assert expected <= set(lines[-1]["values"])
