@@ -19,14 +19,17 @@ from torch import Tensor
 
 __all__ = [
     "Array",
+    "as_like",
     "at_least_float32",
     "detach",
     "erfc",
+    "in_double",
     "is_array",
     "is_float16",
     "is_floating",
     "is_jax",
     "is_traced",
+    "like",
     "log_ndtr",
     "namespace",
 ]
@@ -64,7 +67,12 @@ def is_jax(x: object) -> bool:
 
 
 def is_traced(x: object) -> bool:
-    """Tell whether ``x`` is only a name at the moment, as inside ``jax.jit``: it has no value."""
+    """Tell whether ``x`` is only a name at the moment: in ``jax.jit``, or while torch compiles.
+
+    It then has no value to look at.
+    """
+    if torch.compiler.is_compiling():
+        return True
     return is_jax(x) and isinstance(x, sys.modules["jax"].core.Tracer)
 
 
@@ -103,6 +111,33 @@ def _lift(x: Any) -> Any:
     return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
 
 
+def in_double(x: Any) -> Any:
+    """Convert to float64, which in JAX stays float32 unless 64 bits are switched on."""
+    if isinstance(x, Tensor):
+        return x.double()
+    xp = namespace(x)
+    return xp.astype(x, float if is_jax(x) else xp.float64)
+
+
+def like(x: Any) -> dict[str, Any]:
+    """Give the arguments with which an array is made to go with ``x``: its device and dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> np.eye(2, **like(np.ones(3, dtype=np.float32))).dtype
+        dtype('float32')
+    """
+    # JAX moves its arrays itself, and a traced one is nowhere yet.
+    return ({"device": x.device} if isinstance(x, Tensor) else {}) | {"dtype": x.dtype}
+
+
+def as_like(x: Any, other: Any) -> Any:
+    """Convert ``x`` to the dtype, and a tensor to the device, of another array of its library."""
+    if isinstance(x, Tensor):
+        return x.to(other)
+    return namespace(x).astype(x, other.dtype, copy=False)
+
+
 def detach(x: Any) -> Any:
     """Hold an array fixed: the same numbers, through which no gradient flows."""
     if isinstance(x, Tensor):
@@ -115,35 +150,32 @@ def erfc(x: Any) -> Any:
     if isinstance(x, Tensor):
         return torch.erfc(x)
     if is_jax(x):
-        return _jax_special().erfc(x)
+        import jax.scipy.special  # pyright: ignore  # only reached with a JAX array in hand
+
+        return jax.scipy.special.erfc(x)  # pyright: ignore
     return _one_by_one(math.erfc, x)
 
 
 def log_ndtr(x: Any) -> Any:
-    r"""Evaluate :math:`\log\Phi(x)`, Φ the normal distribution function, without underflow."""
-    if isinstance(x, Tensor):
-        return torch.special.log_ndtr(x)  # pyright: ignore
-    if is_jax(x):
-        return _jax_special().log_ndtr(x)
-    return _one_by_one(_log_ndtr, x)
+    r"""Evaluate :math:`\log\Phi(x)`, Φ the normal distribution function, precise in both tails.
 
-
-def _jax_special() -> Any:
-    import jax.scipy.special  # pyright: ignore  # only reached with a JAX array in hand
-
-    return jax.scipy.special  # pyright: ignore
-
-
-def _log_ndtr(x: float) -> float:
-    if x > -20.0:
-        return math.log(0.5 * math.erfc(-x / math.sqrt(2.0)))
-    # The asymptotic series 1 − 1/x² + 3/x⁴ − 15/x⁶, whose next term is below 5e-9 here.
-    y = 1.0 / (x * x)
-    return (
-        -0.5 * x * x
-        - math.log(-x * math.sqrt(2.0 * math.pi))
-        + math.log1p(y * (-1.0 + y * (3.0 - 15.0 * y)))
-    )
+    Libraries have it too, with a gradient exp(−x²/2 − log Φ): a difference of large numbers, which
+    in float32 is some percent off at x = −1000, and infinite or 0 further out, instead of −x.
+    """
+    xp = namespace(x)
+    far, right = x < -12.0, x > 0.0
+    # Each branch is given only what it can bear: an unused branch's NaN would reach the gradient.
+    inside = xp.where(far, -12.0, x)
+    tail = 0.5 * erfc(xp.where(right, inside, -inside) * math.sqrt(0.5))
+    near = xp.where(right, xp.log1p(-tail), xp.log(xp.where(right, 1.0, tail)))
+    z = xp.where(far, x, -12.0)
+    y = 1.0 / (z * z)
+    # The asymptotic series of Φ(z)·|z|·√(2π)·exp(z²/2) − 1; its next term is below 5e-15 here.
+    series = 0.0
+    for odd in range(21, 0, -2):
+        series = -odd * y * (1.0 + series)
+    asymptote = -0.5 * z * z - xp.log(-z * math.sqrt(2.0 * math.pi)) + xp.log1p(series)
+    return xp.where(far, asymptote, near)
 
 
 def _one_by_one(function: Any, x: Any) -> Any:

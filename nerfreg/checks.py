@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nerfreg.arrays import is_array, is_floating, is_traced, namespace
 
 __all__ = [
     "check_values",
+    "require_arrays",
     "require_choice",
+    "require_finite",
     "require_floating",
     "require_mask",
     "require_number",
@@ -86,39 +87,52 @@ def require_number(
         raise ValueError(f"{function}: {name} must be a number {rule}, got {value!r}")
 
 
-def require_floating(function: str, **arrays: Any) -> None:
-    """Raise ``TypeError`` unless all are floating-point arrays of one library (``None`` passes)."""
+def require_arrays(function: str, **arrays: Any) -> None:
+    """Raise ``TypeError`` unless all are arrays of one library (``None`` passes)."""
     given = {name: value for name, value in arrays.items() if value is not None}
+    if all(isinstance(x, Tensor) for x in given.values()):
+        return
     for name, value in given.items():
         if not is_array(value):
             raise TypeError(
                 f"{function}: {name} must be an array (torch, JAX or NumPy),"
                 f" got {type(value).__name__}"
             )
-        if not is_floating(value):
-            raise TypeError(f"{function}: {name} must be floating point, got {value.dtype}")
-    _require_one_library(function, given)
-
-
-def _require_one_library(function: str, arrays: dict[str, Any]) -> None:
-    if all(isinstance(x, Tensor) for x in arrays.values()):
-        return
-    libraries = {name: namespace(x) for name, x in arrays.items()}
+    libraries = {
+        name: namespace(x).__name__.removeprefix("array_api_compat.") for name, x in given.items()
+    }
     if len(set(libraries.values())) > 1:
-        got = ", ".join(f"{name} {type(x).__module__.split('.')[0]}" for name, x in arrays.items())
+        got = ", ".join(f"{name} {library}" for name, library in libraries.items())
         raise TypeError(f"{function}: arguments must be arrays of one library, got {got}")
 
 
-def require_mask(function: str, shape: Sequence[int], valid: Any) -> None:
+def require_floating(function: str, **arrays: Any) -> None:
+    """Raise ``TypeError`` unless all are floating-point arrays of one library (``None`` passes)."""
+    require_arrays(function, **arrays)
+    for name, value in arrays.items():
+        if value is not None and not is_floating(value):
+            raise TypeError(f"{function}: {name} must be floating point, got {value.dtype}")
+
+
+def require_mask(function: str, shape: Sequence[int], valid: Any, beside: Any = None) -> None:
     """Raise ``ValueError`` unless ``valid`` is boolean and of this shape (``None`` passes).
 
+    Args:
+        function: name of the public function, for the message.
+        shape: the shape expected.
+        valid: the mask.
+        beside: an array of the same call, whose library and device ``valid`` must share.
+
     Raises:
-        TypeError: ``valid`` is no array.
+        TypeError: ``valid`` is no array, or one of another library.
     """
     if valid is None:
         return
     if not is_array(valid):
         raise TypeError(f"{function}: valid must be a boolean array, got {type(valid).__name__}")
+    if beside is not None:
+        require_arrays(function, valid=valid, values=beside)
+        require_one_device(function, valid=valid, values=beside)
     if valid.dtype != namespace(valid).bool or tuple(valid.shape) != tuple(shape):
         raise ValueError(
             f"{function}: valid must be boolean of shape {tuple(shape)},"
@@ -177,6 +191,26 @@ def require_shape(function: str, meaning: str, shape: Sequence[int], **arrays: A
             )
 
 
+def require_finite(function: str, valid: Any = None, **arrays: Any) -> None:
+    """Raise ``ValueError`` where what counts is NaN or infinite, if value checks are on.
+
+    Args:
+        function: name of the public function, for the message.
+        valid: which rays, pixels or patches count; ``None`` means all.
+        **arrays: given values by name, of ``valid``'s shape or with more axes behind (``None``
+            passes).
+    """
+    if not _enabled:
+        return
+    for name, value in arrays.items():
+        if value is None or is_traced(value):
+            continue
+        holds = namespace(value).isfinite(value)
+        if valid is not None:
+            holds = holds | ~valid[(..., *[None] * (len(value.shape) - len(valid.shape)))]
+        require_values(function, name, value, "finite where it counts", holds)
+
+
 def require_values(
     function: str, name: str, value: Any, rule: str, holds: Callable[[Any], Any] | Any
 ) -> None:
@@ -190,7 +224,7 @@ def require_values(
         holds: the rule as a function of ``value``, evaluated only while checks are on; or its
             result.
     """
-    if not _enabled or torch.compiler.is_compiling() or is_traced(value):
+    if not _enabled or is_traced(value):
         return
     xp = namespace(value)
     bad = xp.logical_not(holds(value) if callable(holds) else holds)

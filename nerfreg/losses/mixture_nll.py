@@ -89,7 +89,7 @@ def mixture_nll(
 
     Source: Seo et al. 2023 (MixNeRF), the mixture of Laplace distributions and its code. *Differs
     from upstream in:* the log-sum-exp and where ε stands (``"released"`` has theirs);
-    ``min_scale``; rays of opacity 0, which are NaN there before a NaN is made a 0.
+    ``min_scale``; rays of opacity 0, which are NaN there.
 
     Example:
         >>> import torch

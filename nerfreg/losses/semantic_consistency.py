@@ -9,7 +9,7 @@ from torch import nn
 from nerfreg.arrays import Array, at_least_float32, detach, is_array, is_floating, namespace
 from nerfreg.checks import require_finite, require_floating, require_mask, require_one_device
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
-from nerfreg.vectors import unit
+from nerfreg.vectors import safe_unit
 
 __all__ = ["SemanticConsistency", "semantic_consistency"]
 
@@ -97,7 +97,7 @@ def semantic_consistency(
         )
     (embedding,) = at_least_float32(embedding)
     xp = namespace(embedding, target)
-    apart = 0.5 * xp.sum((unit(embedding) - unit(target)) ** 2, axis=-1)
+    apart = 0.5 * xp.sum((safe_unit(embedding) - safe_unit(target)) ** 2, axis=-1)
     return reduce(apart, reduction, valid, function=name)
 
 

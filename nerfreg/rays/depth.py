@@ -138,7 +138,7 @@ def median_depth(
     half = 0.5 * last(rays, stopped)
     in_first_half = detach(stopped) < spread(rays, detach(half))
     n_before = xp.astype(total(rays, xp.astype(in_first_half, weights.dtype)), xp.int32)
-    crossing = xp.clip(xp.minimum(n_before, n_samples(rays, weights) - 1), 0)
+    crossing = xp.minimum(n_before, n_samples(rays, weights) - 1)
     weight = at_rank(rays, weights, crossing)
     share = (half - (at_rank(rays, stopped, crossing) - weight)) / xp.clip(weight, eps)
     left_crossing = xp.clip(crossing - 1, 0) if form == "released" else crossing

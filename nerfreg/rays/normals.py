@@ -12,7 +12,7 @@ from nerfreg.checks import (
     require_one_device,
     require_shape,
 )
-from nerfreg.vectors import unit
+from nerfreg.vectors import safe_unit
 
 __all__ = ["normals_from_depth"]
 
@@ -85,12 +85,12 @@ def normals_from_depth(
     require_finite(name, depth=depth, directions=directions)
     depth, directions = at_least_float32(depth, directions)
     if kind == "distance":
-        directions = unit(directions)
+        directions = safe_unit(directions)
     xp = namespace(depth)
     points = xp.clip(depth, -FARTHEST, FARTHEST)[..., None] * directions
 
-    down, across = unit(_difference(points, -3)), unit(_difference(points, -2))
-    normals = unit(xp.linalg.cross(down, across), least=LEAST_SINE)
+    down, across = safe_unit(_difference(points, -3)), safe_unit(_difference(points, -2))
+    normals = safe_unit(xp.linalg.cross(down, across), least=LEAST_SINE)
     away = xp.sum(normals * directions, axis=-1, keepdims=True) > 0
     return xp.where(away, -normals, normals)
 

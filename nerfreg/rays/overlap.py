@@ -48,7 +48,10 @@ def mass_over(cells: Steps, steps: Steps) -> Any:
 
     A weight on an interval without width is a point, which lies in (start, end].
     """
-    mass = _mass_until(cells.rays, cells.ends, steps) - _mass_until(cells.rays, cells.starts, steps)
+    begun = _last(cells.rays, cells.starts, steps.rays, steps.starts)
+    begun_by_end = _last(cells.rays, cells.ends, steps.rays, steps.starts)
+    mass = _between(steps, begun, begun_by_end)
+    mass = mass + (_ahead(steps, begun, cells.starts) - _ahead(steps, begun_by_end, cells.ends))
     return namespace(mass).clip(mass, 0.0)
 
 
@@ -132,21 +135,21 @@ def _packed(steps: Steps) -> Steps:
     return Steps(rays, *(xp.reshape(x, (-1,)) for x in samples))
 
 
-def _mass_until(rays: Layout, t: Any, steps: Steps) -> Any:
-    """Integrate ``steps`` up to t."""
-    xp = namespace(t)
-    at = _last(rays, t, steps.rays, steps.starts)
-    sums = _take(steps.rays, through(steps.rays, steps.weights), at)
-    weight, start, end = (_take(steps.rays, x, at) for x in steps[1:])
-    ahead = xp.where((start <= t) & (t < end), end - t, 0.0)
-    return sums - weight * (ahead / xp.clip(end - start, MIN_WIDTH))
-
-
 def _between(steps: Steps, before: Any, last: Any) -> Any:
     """Sum the weights after one sample and up to another."""
     sums = through(steps.rays, steps.weights)
     mass = _take(steps.rays, sums, last) - _take(steps.rays, sums, before)
-    return namespace(mass).clip(mass, 0.0)
+    # Where it is empty, a large gradient would enter twice, and leave its rounding in all weights.
+    xp = namespace(mass)
+    return xp.where(before == last, 0.0, xp.clip(mass, 0.0))
+
+
+def _ahead(steps: Steps, at: Any, t: Any) -> Any:
+    """Tell what of the weight of a sample, whose interval has begun at t, lies beyond t."""
+    xp = namespace(t)
+    weight, start, end = (_take(steps.rays, x, at) for x in steps[1:])
+    length = xp.where((start <= t) & (t < end), end - t, 0.0)
+    return weight * (length / xp.clip(end - start, MIN_WIDTH))
 
 
 def _take(rays: Layout, x: Any, index: Any) -> Any:

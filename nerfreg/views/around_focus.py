@@ -10,7 +10,7 @@ from nerfreg.views.cameras import Cameras
 from nerfreg.views.distribution import moved, require_count
 from nerfreg.views.draws import require_generator, uniform_numbers
 from nerfreg.views.poses import look_at
-from nerfreg.views.training_poses import PoseBox, focus_ahead, mean_up, training_poses
+from nerfreg.views.training_poses import PoseBox, focus_ahead, mean_up, training_tensors
 
 __all__ = ["AroundFocusPoses"]
 
@@ -52,7 +52,7 @@ class AroundFocusPoses:
     @classmethod
     def from_cameras(
         cls,
-        cameras: Cameras | Tensor,
+        cameras: Cameras[Tensor] | Tensor,
         *,
         radius: float = 1.0,
         jitter: float = 0.125,
@@ -71,7 +71,7 @@ class AroundFocusPoses:
         Raises:
             ValueError: a pose is not one; the cameras do not look at a common point.
         """
-        c2w = training_poses("AroundFocusPoses.from_cameras", cameras)
+        c2w = training_tensors("AroundFocusPoses.from_cameras", cameras)
         if focus is None:
             focus = focus_ahead("AroundFocusPoses.from_cameras", c2w)
         if jitter < 0:

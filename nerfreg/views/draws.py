@@ -1,9 +1,9 @@
-"""Random numbers on the device of whoever uses them."""
+"""Random numbers on the device of whoever uses them, from torch's generators."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["require_generator", "uniform_integers", "uniform_numbers"]
+__all__ = ["require_generator", "require_tensor", "uniform_integers", "uniform_numbers"]
 
 
 def require_generator(
@@ -15,6 +15,12 @@ def require_generator(
             f"{function}: generator must draw on {device}, where the poses are, but it draws on"
             f" {generator.device}"
         )
+
+
+def require_tensor(function: str, name: str, value: object) -> None:
+    """Raise ``TypeError`` for arrays of other libraries: what is drawn comes from torch alone."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{function}: {name} must be a torch.Tensor, got {type(value).__name__}")
 
 
 def uniform_numbers(like: Tensor, *shape: int, generator: torch.Generator | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from nerfreg.views.cameras import Cameras
 from nerfreg.views.distribution import moved, require_count
 from nerfreg.views.draws import require_generator, uniform_numbers
 from nerfreg.views.poses import look_at
-from nerfreg.views.training_poses import PoseBox, mean_up, training_poses
+from nerfreg.views.training_poses import PoseBox, mean_up, training_tensors
 
 __all__ = ["ForwardFacingPoses", "focus_depth"]
 
@@ -62,7 +62,7 @@ class ForwardFacingPoses:
 
     @classmethod
     def from_cameras(
-        cls, cameras: Cameras | Tensor, near: float, far: float, *, radius: float = 1.0
+        cls, cameras: Cameras[Tensor] | Tensor, near: float, far: float, *, radius: float = 1.0
     ) -> "ForwardFacingPoses":
         """Measure the training cameras.
 
@@ -75,7 +75,7 @@ class ForwardFacingPoses:
         Raises:
             ValueError: a pose is not one, or not 0 < near < far.
         """
-        c2w = training_poses("ForwardFacingPoses.from_cameras", cameras)
+        c2w = training_tensors("ForwardFacingPoses.from_cameras", cameras)
         box = PoseBox.around(c2w)
         target = box.pose[:, 3] + focus_depth(near, far) * box.pose[:, 2]
         return cls(box.pose, radius * box.radii, target, mean_up(c2w))

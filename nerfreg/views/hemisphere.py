@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nerfreg.vectors import length, unit
 from nerfreg.views.cameras import Cameras
 from nerfreg.views.distribution import moved, require_count
 from nerfreg.views.draws import require_generator
 from nerfreg.views.poses import look_at
-from nerfreg.views.training_poses import focus_ahead, mean_up, training_poses
-from nerfreg.views.vectors import length, unit
+from nerfreg.views.training_poses import focus_ahead, mean_up, training_tensors
 
 __all__ = ["HemispherePoses"]
 
@@ -56,7 +56,7 @@ class HemispherePoses:
     @classmethod
     def from_cameras(
         cls,
-        cameras: Cameras | Tensor,
+        cameras: Cameras[Tensor] | Tensor,
         *,
         centre: Float[Tensor, "3"] | None = None,
         up: Float[Tensor, "3"] | None = None,
@@ -75,7 +75,7 @@ class HemispherePoses:
             ValueError: a pose is not one; the cameras do not look at a common point; radius is not
                 > 0.
         """
-        c2w = training_poses("HemispherePoses.from_cameras", cameras)
+        c2w = training_tensors("HemispherePoses.from_cameras", cameras)
         if centre is None:
             centre = focus_ahead("HemispherePoses.from_cameras", c2w)
         if radius is not None and not radius > 0:

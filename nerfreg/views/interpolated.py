@@ -11,7 +11,7 @@ from nerfreg.views.cameras import Cameras
 from nerfreg.views.distribution import moved, require_count
 from nerfreg.views.draws import require_generator, uniform_integers, uniform_numbers
 from nerfreg.views.quaternion import quaternion_to_rotation, rotation_to_quaternion, slerp
-from nerfreg.views.training_poses import training_poses
+from nerfreg.views.training_poses import training_tensors
 
 __all__ = ["InterpolatedPoses"]
 
@@ -56,7 +56,7 @@ class InterpolatedPoses:
 
     @classmethod
     def from_cameras(
-        cls, cameras: Cameras | Tensor, *, form: Literal["slerp", "released"] = "slerp"
+        cls, cameras: Cameras[Tensor] | Tensor, *, form: Literal["slerp", "released"] = "slerp"
     ) -> "InterpolatedPoses":
         """Take the training cameras.
 
@@ -68,7 +68,7 @@ class InterpolatedPoses:
         Raises:
             ValueError: a pose is not one; there is only one; ``form`` is neither of the two.
         """
-        return cls(training_poses("InterpolatedPoses.from_cameras", cameras), form)
+        return cls(training_tensors("InterpolatedPoses.from_cameras", cameras), form)
 
     def place(
         self,

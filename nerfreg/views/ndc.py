@@ -5,15 +5,15 @@ scale (sx, sy) = (2·fx/W, 2·fy/H); along a ray, t = 0 is the near plane z = �
 infinity. Equal steps of t are equal steps of disparity, 1/−Z.
 """
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from typing import Any
 
-from nerfreg.arrays import at_least_float32
-from nerfreg.checks import require_floating
+from jaxtyping import Float
+
+from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.checks import require_arrays, require_floating
+from nerfreg.vectors import away_from_zero, length
 from nerfreg.views.pinhole import PIXEL_RADIUS, pinhole_rays
 from nerfreg.views.rays import Rays
-from nerfreg.views.vectors import away_from_zero, length
 
 __all__ = ["depth_to_ndc", "ndc_rays", "ndc_scale", "ndc_to_depth", "to_ndc"]
 
@@ -22,23 +22,23 @@ NEAREST = 1e-6
 
 
 def ndc_scale(
-    intrinsics: Float[Tensor, "*batch 3 3"], width: int, height: int
-) -> Float[Tensor, "*batch 2"]:
+    intrinsics: Float[Array, "*batch 3 3"], width: int, height: int
+) -> Float[Array, "*batch 2"]:
     """Return (2·fx/W, 2·fy/H): the scale that brings a camera's frustum to [−1, 1]².
 
     All rays that meet in one field need one scale. Where cameras differ, take one of theirs for
     all.
     """
     fx, fy = intrinsics[..., 0, 0], intrinsics[..., 1, 1]
-    return torch.stack([2 * fx / width, 2 * fy / height], -1)
+    return namespace(intrinsics).stack([2 * fx / width, 2 * fy / height], axis=-1)
 
 
 def to_ndc(
-    origins: Float[Tensor, "*batch 3"],
-    directions: Float[Tensor, "*#batch 3"],
-    scale: Float[Tensor, "*#batch 2"],
+    origins: Float[Array, "*batch 3"],
+    directions: Float[Array, "*#batch 3"],
+    scale: Float[Array, "*#batch 2"],
     near: float = 1.0,
-) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
+) -> tuple[Float[Array, "*batch 3"], Float[Array, "*batch 3"]]:
     """Map rays to NDC.
 
         o' = (s·o_xy / −o_z, −1) of the point where the ray meets z = −near
@@ -56,21 +56,23 @@ def to_ndc(
     Source:
         Mildenhall et al., NeRF, ECCV 2020, appendix C, for a near plane at any distance.
     """
+    require_arrays("to_ndc", origins=origins, directions=directions, scale=scale)
+    xp = namespace(origins)
     slope = _slope(directions)
     start = scale * (origins[..., :2] - (near + origins[..., 2:]) * slope) / near
     end = -scale * slope
-    one = torch.ones_like(start[..., :1])
-    return torch.cat([start, -one], -1), torch.cat([end - start, 2 * one], -1)
+    one = xp.ones_like(start[..., :1])
+    return xp.concat([start, -one], axis=-1), xp.concat([end - start, 2 * one], axis=-1)
 
 
 def ndc_rays(
-    c2w: Float[Tensor, "*#batch 3 4"],
-    intrinsics: Float[Tensor, "*#batch 3 3"],
-    xy: Float[Tensor, "*#batch 2"],
+    c2w: Float[Array, "*#batch 3 4"],
+    intrinsics: Float[Array, "*#batch 3 3"],
+    xy: Float[Array, "*#batch 2"],
     size: tuple[int, int],
-    scale: Float[Tensor, "2"],
+    scale: Float[Array, "2"],
     near: float = 1.0,
-) -> Rays:
+) -> Rays[Array]:
     """Trace rays from cameras through points of their images, and give them in NDC.
 
     The radius is 2/√12 of the mean distance between the NDC origins of this ray and of those of the
@@ -93,6 +95,7 @@ def ndc_rays(
         RegNeRF's code for LLFF, also in that the last row (column) has no next one and takes the
         distance of the last but one pair.
     """
+    require_arrays("ndc_rays", c2w=c2w, intrinsics=intrinsics, xy=xy, scale=scale)
     world = pinhole_rays(c2w, intrinsics, xy)
     origins, directions = to_ndc(world.origins, world.directions, scale, near)
 
@@ -103,23 +106,29 @@ def ndc_rays(
 
     # On the near plane two rays of one camera are apart by ‖s ⊙ (Δ of d_xy/d_z)‖·|near + o_z|/near.
     magnification = scale * (near + world.origins[..., 2:]) / near
-
-    def gap(step: Tensor, at: Tensor, count: int) -> Tensor:
-        back = 2 * (at >= count - 1).to(step.dtype)[..., None] if count > 2 else 0.0
-        pair = world.directions - back * step
-        return length(magnification * (_slope(pair + step) - _slope(pair)), keepdim=True)
-
-    radii = (gap(right, xy[..., 0], width) + gap(down, xy[..., 1], height)) / 2 * PIXEL_RADIUS
-    return Rays(origins, directions, world.viewdirs, radii)
+    across = _slope_step(world.directions, right, xy[..., 0], width)
+    along = _slope_step(world.directions, down, xy[..., 1], height)
+    gaps = length(magnification * across, keepdim=True) + length(
+        magnification * along, keepdim=True
+    )
+    return Rays(origins, directions, world.viewdirs, gaps / 2 * PIXEL_RADIUS)
 
 
-def _slope(directions: Tensor) -> Tensor:
+def _slope(directions: Any) -> Any:
     return directions[..., :2] / away_from_zero(directions[..., 2:])
 
 
+def _slope_step(directions: Any, step: Any, at: Any, count: int) -> Any:
+    """How the slope changes to the next of ``count`` rows; at the last, from the one before."""
+    if count > 2:
+        last = namespace(step).astype(at >= count - 1, step.dtype)[..., None]
+        directions = directions - 2 * last * step
+    return _slope(directions + step) - _slope(directions)
+
+
 def depth_to_ndc(
-    depth: Float[Tensor, "..."], rays: Rays, near: float = 1.0
-) -> Float[Tensor, "..."]:
+    depth: Float[Array, "..."], rays: Rays[Array], near: float = 1.0
+) -> Float[Array, "..."]:
     """Convert the ray parameter in the world to that in NDC.
 
         t_ndc = 1 − near / Z(D),  Z(D) = −(o_z + D·d_z)
@@ -148,12 +157,14 @@ def depth_to_ndc(
         >>> depth_to_ndc(torch.tensor([[1.0, 2.0, 4.0]]), rays)
         tensor([[0.0000, 0.5000, 0.7500]])
     """
-    (depth,) = at_least_float32(depth)
     oz, dz = _along_z("depth_to_ndc", "depth", depth, rays, near)
-    return 1 - near / (-(oz + depth * dz)).clamp_min(NEAREST * near)
+    (depth,) = at_least_float32(depth)
+    return 1 - near / namespace(depth).clip(-(oz + depth * dz), NEAREST * near)
 
 
-def ndc_to_depth(t: Float[Tensor, "..."], rays: Rays, near: float = 1.0) -> Float[Tensor, "..."]:
+def ndc_to_depth(
+    t: Float[Array, "..."], rays: Rays[Array], near: float = 1.0
+) -> Float[Array, "..."]:
     """Convert the ray parameter in NDC to that in the world; the inverse of :func:`depth_to_ndc`.
 
         D = −(Z + o_z) / d_z,  Z = near / (1 − t_ndc)
@@ -183,21 +194,22 @@ def ndc_to_depth(t: Float[Tensor, "..."], rays: Rays, near: float = 1.0) -> Floa
         >>> ndc_to_depth(torch.tensor([[0.0, 0.5, 0.75]]), rays)
         tensor([[1., 2., 4.]])
     """
-    (t,) = at_least_float32(t)
     oz, dz = _along_z("ndc_to_depth", "t", t, rays, near)
-    z = near / (1 - t).clamp_min(torch.finfo(t.dtype).eps)
+    (t,) = at_least_float32(t)
+    xp = namespace(t)
+    z = near / xp.clip(1 - t, float(xp.finfo(t.dtype).eps))
     return -(z + oz) / away_from_zero(dz)
 
 
-def _along_z(function: str, name: str, t: Tensor, rays: Rays, near: float) -> tuple[Tensor, Tensor]:
+def _along_z(function: str, name: str, t: Any, rays: Rays[Any], near: float) -> tuple[Any, Any]:
     """World z of origins and directions, shaped to go with (…) or (…, S)."""
-    require_floating(function, **{name: t})
+    require_floating(function, **{name: t, "origins": rays.origins, "directions": rays.directions})
     if not near > 0:
         raise ValueError(f"{function}: near must be > 0, got {near}")
     oz, dz = rays.origins[..., 2], rays.directions[..., 2]
     if t.shape == oz.shape:
         return oz, dz
-    if t.ndim == oz.ndim + 1 and t.shape[:-1] == oz.shape:
+    if len(t.shape) == len(oz.shape) + 1 and t.shape[:-1] == oz.shape:
         return oz[..., None], dz[..., None]
     batch = tuple(oz.shape)
     raise ValueError(

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nerfreg.arrays import is_array
 from nerfreg.views.distribution import PoseDistribution, require_count
-from nerfreg.views.draws import require_generator, uniform_integers
+from nerfreg.views.draws import require_generator, require_tensor, uniform_integers
 from nerfreg.views.matrices import require_intrinsics, require_poses
 from nerfreg.views.ndc import ndc_rays, ndc_scale
 from nerfreg.views.pinhole import pinhole_rays, pixel_centres
@@ -48,7 +49,7 @@ class PatchRays:
             are ``pinhole_rays(c2w[:, None, None], intrinsics[:, None, None], xy)``.
     """
 
-    rays: Rays
+    rays: Rays[Tensor]
     c2w: Float[Tensor, "n 3 4"]
     intrinsics: Float[Tensor, "n 3 3"]
     xy: Float[Tensor, "n p p 2"]
@@ -74,7 +75,7 @@ class UnseenPatchSampler:
             the first intrinsics. It must be the one that the training rays use.
 
     Raises:
-        TypeError: ``intrinsics`` or ``poses`` is not floating point.
+        TypeError: ``intrinsics`` or ``poses`` is no tensor of floating point.
         ValueError: a shape is wrong; the patch is smaller than 2×2 or larger than the image.
 
     Source:
@@ -102,8 +103,10 @@ class UnseenPatchSampler:
         ndc_near: float | None = None,
         ndc_scale: Float[Tensor, "2"] | None = None,
     ) -> None:
-        if isinstance(poses, Tensor):
+        if is_array(poses):
+            require_tensor("UnseenPatchSampler", "poses", poses)
             require_poses("UnseenPatchSampler", "poses", poses)
+        require_tensor("UnseenPatchSampler", "intrinsics", intrinsics)
         if intrinsics.ndim == 2:
             intrinsics = intrinsics[None]
         require_intrinsics("UnseenPatchSampler", intrinsics)

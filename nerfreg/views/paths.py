@@ -1,28 +1,30 @@
 """Camera paths for watching a scene: a spiral in front of it, an orbit around it."""
 
 import math
+from numbers import Real
+from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from nerfreg.arrays import Array, as_like, like, namespace
+from nerfreg.checks import require_arrays, require_number
+from nerfreg.vectors import cross, length, unit
 from nerfreg.views.cameras import Cameras
 from nerfreg.views.poses import look_at
 from nerfreg.views.training_poses import PoseBox, focus_ahead, mean_up, training_poses
-from nerfreg.views.vectors import length, unit
 
 __all__ = ["orbit_path", "spiral_path"]
 
 
 def spiral_path(
-    cameras: Cameras | Tensor,
-    target: Float[Tensor, "3"] | float | None = None,
+    cameras: Cameras[Array] | Float[Array, "n 3 4"],
+    target: Float[Array, "3"] | float | None = None,
     *,
     n_frames: int = 120,
     n_rotations: float = 2.0,
     z_rate: float = 0.5,
     quantile: float = 0.9,
-) -> Float[Tensor, "f 3 4"]:
+) -> Float[Array, "f 3 4"]:
     """Spiral around the average camera.
 
         position(θ) = average · (r ⊙ (cos θ, sin θ, sin(z_rate·θ))),  θ from 0 to 2π·n_rotations
@@ -43,24 +45,27 @@ def spiral_path(
         NeRF's code for LLFF (``target=focus_depth(near, far)``, the default quantile); RegNeRF's
         for DTU (the focus point, ``quantile=0.6``, ``n_rotations=-2``).
     """
+    require_number("spiral_path", "quantile", quantile, "in [0, 1]", lambda q: 0 <= q <= 1)
     c2w = training_poses("spiral_path", cameras)
+    xp = namespace(c2w)
     box = PoseBox.around(c2w, quantile)
     if target is None:
         target = focus_ahead("spiral_path", c2w)
-    elif not isinstance(target, Tensor):
+    elif isinstance(target, Real):
         target = box.pose[:, 3] + target * box.pose[:, 2]
+    require_arrays("spiral_path", cameras=c2w, target=target)
     theta = _turns(c2w, n_frames, n_rotations)
-    place = torch.stack([theta.cos(), theta.sin(), (z_rate * theta).sin()], -1)
-    return look_at(box.position(place), target.to(c2w), mean_up(c2w))
+    place = xp.stack([xp.cos(theta), xp.sin(theta), xp.sin(z_rate * theta)], axis=-1)
+    return look_at(box.position(place), as_like(target, c2w), mean_up(c2w))
 
 
 def orbit_path(
-    cameras: Cameras | Tensor,
+    cameras: Cameras[Array] | Float[Array, "n 3 4"],
     *,
-    centre: Float[Tensor, "3"] | None = None,
-    up: Float[Tensor, "3"] | None = None,
+    centre: Float[Array, "3"] | None = None,
+    up: Float[Array, "3"] | None = None,
     n_frames: int = 120,
-) -> Float[Tensor, "f 3 4"]:
+) -> Float[Array, "f 3 4"]:
     """Circle once around a point, at the cameras' root-mean-square distance and mean height.
 
     Args:
@@ -76,21 +81,24 @@ def orbit_path(
         RegNeRF's and mip-NeRF's code for 360° scenes, where the centre is the origin and +z is up.
     """
     c2w = training_poses("orbit_path", cameras)
-    centre = focus_ahead("orbit_path", c2w) if centre is None else centre.to(c2w)
-    up = unit(mean_up(c2w) if up is None else up.to(c2w))
+    require_arrays("orbit_path", cameras=c2w, centre=centre, up=up)
+    xp = namespace(c2w)
+    centre = focus_ahead("orbit_path", c2w) if centre is None else as_like(centre, c2w)
+    axis = unit(mean_up(c2w) if up is None else as_like(up, c2w))
     offsets = c2w[..., 3] - centre
-    height = (offsets @ up).mean()
-    across = (length(offsets).square().mean() - height**2).clamp_min(0).sqrt()
+    height = xp.mean(offsets @ axis)
+    across = xp.sqrt(xp.clip(xp.mean(length(offsets) ** 2) - height**2, 0.0))
     # The circle starts on the side of +x, or of +y where the axis runs along x.
-    start = torch.eye(3, dtype=c2w.dtype, device=c2w.device)[1 if float(up[0].abs()) > 0.9 else 0]
-    first = unit(start - (start @ up) * up)
-    second = torch.cross(up, first, dim=-1)
+    x, y, _ = xp.unstack(xp.eye(3, **like(c2w)))
+    start = xp.where(xp.abs(axis[0]) > 0.9, y, x)
+    first = unit(start - (start @ axis) * axis)
+    second = cross(axis, first)
     theta = _turns(c2w, n_frames, 1.0)[:, None]
-    position = centre + height * up + across * (theta.cos() * first + theta.sin() * second)
-    return look_at(position, centre, up)
+    position = centre + height * axis + across * (xp.cos(theta) * first + xp.sin(theta) * second)
+    return look_at(position, centre, axis)
 
 
-def _turns(like: Tensor, n_frames: int, n_rotations: float) -> Tensor:
+def _turns(other: Any, n_frames: int, n_rotations: float) -> Any:
     """Angles of evenly spaced frames; a closed path does not show its first frame twice."""
-    steps = torch.arange(n_frames, dtype=like.dtype, device=like.device)
+    steps = namespace(other).arange(n_frames, **like(other))
     return steps * (2 * math.pi * n_rotations / n_frames)

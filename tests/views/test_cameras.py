@@ -172,7 +172,8 @@ def test_bad_colmap_poses(unhooked: None, qvec: Tensor, tvec: Tensor, message: s
     [
         (torch.ones(2, 3, 4, dtype=torch.int64), K, "c2w must be floating point, got torch.int64"),
         (any_poses(2, 0), K.long(), "intrinsics must be floating point, got torch.int64"),
-        (any_poses(2, 0).numpy(), K, "c2w must be a torch.Tensor, got ndarray"),
+        (any_poses(2, 0).tolist(), K, "c2w must be an array (torch, JAX or NumPy), got list"),
+        (any_poses(2, 0).numpy(), K, "arrays of one library, got c2w numpy, intrinsics torch"),
     ],
 )
 def test_what_is_no_floating_tensor(unhooked: None, c2w: Any, intrinsics: Any, got: str) -> None:
