@@ -1,4 +1,4 @@
-"""Every function of a training step compiles as one graph, and computes what it does eagerly.
+"""What rays and schedules compute compiles as one graph, with the eager value and gradient.
 
 The tracing backend ``aot_eager`` finds graph breaks and wrong derivatives without generating code.
 """
@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from nerfreg.losses import depth_kl, depth_mse, depth_smoothness
 from nerfreg.rays import expected_depth, median_depth, opacity, weights_from_density
 from nerfreg.schedules import Cosine, FrequencyMask, Linear, LogLinear, SampleSpaceAnnealing
 
@@ -24,26 +23,11 @@ def _ray() -> tuple[Tensor, ...]:
     return weights, edges[:, :-1], edges[:, 1:]
 
 
-def _target() -> tuple[Tensor, Tensor]:
-    return torch.linspace(1.0, 3.0, 5), torch.linspace(0.1, 0.5, 5)
-
-
-VALID = torch.tensor([True, False, True, True, False])
 STEPS: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "weights_from_density": (weights_from_density, _ray()),
     "opacity": (opacity, _ray()[:1]),
     "expected_depth": (expected_depth, _ray()),
     "median_depth": (median_depth, _ray()),
-    "depth_kl": (lambda *x: depth_kl(*x, valid=VALID), (*_ray(), *_target())),
-    "depth_kl, published": (lambda *x: depth_kl(*x, form="dsnerf"), (*_ray(), *_target())),
-    "depth_mse": (
-        lambda d, D, s: depth_mse(d, D, std=s, valid=VALID),
-        (_ray()[0][:, 0], *_target()),
-    ),
-    "depth_smoothness": (
-        lambda d, m: depth_smoothness(d, d.sigmoid(), valid=m > 0.1),
-        (torch.linspace(0, 1, 32).reshape(2, 4, 4) ** 2, torch.linspace(0, 1, 32).reshape(2, 4, 4)),
-    ),
 }
 
 

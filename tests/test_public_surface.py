@@ -76,6 +76,9 @@ NAMES = [
     "total_variation",
 ]
 ROOMS = [f"nerfreg.{room.name}" for room in pkgutil.iter_modules(nerfreg.__path__) if room.ispkg]
+DOCS = ROOT / "docs" / "regularizers"
+SECTIONS = ["Args", "Returns", "Raises", "Numerics", "Source", "Example"]
+CHAPTERS = ["Idea", "Formula", "When it helps", "When it hurts", "Starting weight", "Source"]
 HEAVY = ["normflows", "pycolmap", "matplotlib", "jax", "lightning_fabric", "tyro"]
 MODULES = {
     name: value
@@ -190,6 +193,49 @@ def test_a_module_has_its_functions_signature(name):
     assert positional(module.forward)[:n] == positional(function)
     returned = inspect.signature(module.forward).return_annotation
     assert str(returned) == str(inspect.signature(function).return_annotation)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_regularizer_says_all_there_is_to_say(name):
+    """One imperative sentence, the formula, and the sections in their order."""
+    text = inspect.getdoc(FUNCTIONS[name])
+    first = text.partition("\n")[0]
+    assert re.fullmatch(r"[A-Z][a-z]+ .*[^.]\.", first)
+    assert ".. math::" in text.partition("Args:")[0]
+    assert re.findall(rf"^({'|'.join(SECTIONS)}):", text, re.MULTILINE) == SECTIONS
+    described = text.partition("Args:")[2].partition("Returns:")[0]
+    documented = re.findall(r"^    (\w+): ", described, re.MULTILINE)
+    assert documented == list(inspect.signature(FUNCTIONS[name]).parameters)
+    assert ">>>" in text.partition("Example:")[2]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_says_what_it_is(name):
+    """A sentence, its function, the options, an example."""
+    text = inspect.getdoc(MODULES[name])
+    assert f":func:`{snake(name)}`" in text.partition("Args:")[0]
+    described = text.partition("Args:")[2].partition("Example:")[0]
+    documented = re.findall(r"^    (\w+): ", described, re.MULTILINE)
+    assert documented == list(inspect.signature(MODULES[name]).parameters)
+    assert ">>>" in text.partition("Example:")[2]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_regularizer_has_a_page(name):
+    page = (DOCS / f"{snake(name)}.md").read_text()
+    assert page.startswith("# ")
+    assert f"`{name}` · `nerfreg.{snake(name)}`" in page.split("\n\n")[1]
+    chapters = [chapter for chapter in re.findall(r"^\*\*(.+?)\.\*\*", page, re.MULTILINE)]
+    assert [chapter for chapter in chapters if chapter in CHAPTERS] == CHAPTERS
+    assert "$" in page.partition("**Formula.**")[2].partition("\n**")[0]
+    assert "```python" in page
+
+
+def test_the_index_has_a_row_for_each_page():
+    index = (DOCS / "README.md").read_text()
+    rows = dict(re.findall(r"^\| \[`(\w+)`\]\((\w+)\.md\) \|", index, re.MULTILINE))
+    assert {name: snake(name) for name in MODULES}.items() <= rows.items()
+    assert set(rows.values()) == {page.stem for page in DOCS.glob("*.md")} - {"README"}
 
 
 @pytest.mark.parametrize("names", [["nerfreg"], ROOMS], ids=["nerfreg", "rooms"])

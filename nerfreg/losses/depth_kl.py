@@ -91,7 +91,8 @@ def depth_kl(
         TypeError: an argument is not a floating-point array.
         ValueError: ``starts`` or ``ends`` is shaped otherwise than ``weights``; ``depth``, ``std``
             or ``valid`` is not one a ray (nothing is broadcast); a dense ray has no sample;
-            ``eps`` ≤ 0; an option is unknown; while values are checked, a valid ``std`` ≤ 0; or as
+            ``eps`` ≤ 0; an option is unknown; while values are checked, a valid ``std`` ≤ 0, or
+            ``depth`` or ``std`` that is not finite; or as
             :class:`~nerfreg.rays.RayTermination` for packed samples.
 
     Numerics: float32 or better. ε lies above float32's error in 1 − Σ weights (some 1e-7), which
@@ -101,7 +102,8 @@ def depth_kl(
     Σ q log(q/p) − q + p, the same since p and q both sum to 1, of which no summand is negative even
     where rounding makes them sum to a little else. Φ is evaluated in its smaller tail, so distant
     targets keep their relative precision. A ``std`` below 1e-12, 0 and less included, counts as
-    1e-12: what lies above has a finite gradient, also in ``std``.
+    1e-12: what lies above has a finite gradient, also in ``std``. Bounds and targets may lie out to
+    1e30.
 
     A target outside the sampled range lies *elsewhere*: it asks the ray not to stop in its samples.
     Extend near and far to cover the targets, or mask those that they do not cover.

@@ -53,10 +53,12 @@ def depth_smoothness(
     Raises:
         TypeError: ``depth`` or ``opacity`` is not a floating-point array.
         ValueError: patches are smaller than 2×2; ``opacity`` or ``valid`` is shaped otherwise than
-            ``depth``; ``norm`` or ``reduction`` is unknown.
+            ``depth``; ``norm`` or ``reduction`` is unknown; while values are checked, a valid input
+            is not finite.
 
-    Numerics: float32 or better. Pixels that are not valid may hold anything, NaN included: neither
-    value nor gradient sees them. At equal depths ``"l1"`` has gradient 0.
+    Numerics: float32 or better; finite for depths up to 1e18, whose squares are. Pixels that are
+    not valid may hold anything, NaN included: neither value nor gradient sees them. At equal depths
+    ``"l1"`` has gradient 0.
 
     Source: Niemeyer et al. 2022 (RegNeRF), geometry regularization. *Differs from upstream in:*
     nothing by default (the paper writes sums, its code takes means). As released, the code

@@ -177,8 +177,6 @@ def _last(rays: Layout, t: Any, of: Layout, bounds: Any) -> Any:
     t, bounds = (xp.astype(detach(x), dtype, copy=False) for x in (t, bounds))
     if of.ray_indices is None:
         return _last_dense(t, bounds)
-    if bounds.shape[0] == 0:
-        return xp.full_like(rays.ray_indices, -1)
     begins = xp.take(of.offsets, rays.ray_indices, axis=0)
     if isinstance(t, Tensor) and dtype == torch.float32:
         keys = _keys(of.ray_indices, bounds), _keys(rays.ray_indices, t)

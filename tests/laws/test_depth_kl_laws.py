@@ -1,4 +1,4 @@
-"""Laws of the depth KL, and of the published sum where it shares them."""
+"""Laws of the depth KL, and of the published sum, beyond those of every regularizer."""
 
 import hypothesis.strategies as st
 import pytest
@@ -54,13 +54,6 @@ def test_zero_where_p_equals_q_and_only_there(inputs) -> None:
 
 
 @given(rays(), st.sampled_from([0.1, 10.0, 1000.0]))
-def test_kl_does_not_know_the_unit(inputs, factor) -> None:
-    weights, *lengths = inputs
-    scaled = depth_kl(weights, *(factor * x for x in lengths), reduction="none")
-    assert_same(scaled, depth_kl(*inputs, reduction="none"))
-
-
-@given(rays(), st.sampled_from([0.1, 10.0, 1000.0]))
 def test_the_published_sum_grows_with_the_unit(inputs, factor) -> None:
     weights, *lengths = inputs
     options = {"form": "dsnerf", "reduction": "none"}
@@ -68,13 +61,11 @@ def test_the_published_sum_grows_with_the_unit(inputs, factor) -> None:
     assert_same(scaled, factor * depth_kl(*inputs, **options))
 
 
-@FORMS
 @given(rays(), st.floats(-5.0, 5.0))
-def test_shifting_a_ray_changes_nothing(form, inputs, shift) -> None:
+def test_shifting_a_ray_leaves_the_published_sum(inputs, shift) -> None:
     weights, starts, ends, depth, std = inputs
-    options = {"form": form, "reduction": "none"}
+    options = {"form": "dsnerf", "reduction": "none"}
     moved = depth_kl(weights, starts + shift, ends + shift, depth + shift, std, **options)
-    # Rounding the shifted bounds moves a target of std 1/64 by some 1e-13 of its mass over ε.
     assert_same(moved, depth_kl(*inputs, **options), atol=1e-6)
 
 
@@ -85,22 +76,6 @@ def test_a_mirrored_ray_is_the_same_ray(inputs) -> None:
         weights.flip(-1), -ends.flip(-1), -starts.flip(-1), -depth, std, reduction="none"
     )
     assert_same(mirrored, depth_kl(*inputs, reduction="none"))
-
-
-@FORMS
-@given(rays(), st.integers(0, 5))
-def test_intervals_without_width_and_weight_are_neutral(form, inputs, at) -> None:
-    weights, starts, ends, depth, std = inputs
-    at = min(at, weights.shape[-1] - (form == "dsnerf"))  # the last interval is the one to bound
-    edge = starts[:, at : at + 1] if at < weights.shape[-1] else ends[:, -1:]
-    padded = [
-        torch.cat([x[:, :at], new, x[:, at:]], dim=-1)
-        for x, new in [(weights, torch.zeros_like(edge)), (starts, edge), (ends, edge)]
-    ]
-    if form == "dsnerf" and weights.shape[-1] == 1:
-        return  # a lone interval keeps its width; beside another it is bounded by it
-    options = {"form": form, "reduction": "none"}
-    assert_same(depth_kl(*padded, depth, std, **options), depth_kl(*inputs, **options))
 
 
 @given(rays())
@@ -117,36 +92,6 @@ def test_finer_intervals_tell_more(inputs) -> None:
     halves = (0.5 * weights).repeat_interleave(2, dim=-1)
     coarse = depth_kl(weights, starts, ends, depth, std, reduction="none")
     assert (depth_kl(halves, *fine, depth, std, reduction="none") >= coarse - 1e-4).all()
-
-
-@FORMS
-@given(rays())
-def test_masks_of_ones_equal_none_and_empty_ones_give_zero(form, inputs) -> None:
-    weights, *rest = inputs
-    weights = weights.clone().requires_grad_()
-    ones = torch.ones(len(weights), dtype=torch.bool)
-    for reduction in ("mean", "sum", "none"):
-        options = {"form": form, "reduction": reduction}
-        assert_same(
-            depth_kl(weights, *rest, valid=ones, **options), depth_kl(weights, *rest, **options)
-        )
-    loss = depth_kl(weights, *rest, form=form, valid=~ones)
-    loss.backward()
-    assert loss.item() == 0.0
-    assert not weights.grad.any()
-
-
-@FORMS
-@given(rays(), st.randoms(use_true_random=False))
-def test_rays_are_independent(form, inputs, random) -> None:
-    options = {"form": form, "reduction": "none"}
-    together = depth_kl(*inputs, **options)
-    order = list(range(len(together)))
-    random.shuffle(order)
-    assert_same(depth_kl(*(x[order] for x in inputs), **options), together[order])
-    for i, value in enumerate(together):
-        assert_same(depth_kl(*(x[i] for x in inputs), **options), value)
-    assert_same(depth_kl(*inputs, form=form), together.mean())
 
 
 @FORMS

@@ -78,76 +78,12 @@ def test_meets_upstream(case) -> None:
     torch.testing.assert_close(density.grad, numbers["grad_density"], rtol=1e-12, atol=0)
 
 
-# What the laws over all regularizers show by rank, by distance.
-
-
-def test_by_distance_libraries_agree() -> None:
-    rays = some_rays(np.random.default_rng(0))
-    valid = np.array([True, True, False, True, False, True])
-    expected = occlusion(*rays, distance=2.0, valid=valid, reduction="none")
-    strict = pytest.importorskip("array_api_strict")
-    jax = pytest.importorskip("jax")
-    with jax.enable_x64(True):
-        for array in (torch.from_numpy, strict.asarray, jax.numpy.asarray):
-            given = [array(x) for x in rays]
-            got = occlusion(*given, distance=2.0, valid=array(valid), reduction="none")
-            assert type(got) is type(array(expected))
-            np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-12)
-
-        def total(density):
-            return occlusion(density, *map(jax.numpy.asarray, rays[1:]), distance=2.0)
-
-        gradient = jax.jit(jax.grad(total))(jax.numpy.asarray(rays[0]))
-    density, starts, ends = (torch.from_numpy(x) for x in rays)
-    occlusion(density.requires_grad_(), starts, ends, distance=2.0).backward()
-    np.testing.assert_allclose(np.asarray(gradient), density.grad.numpy(), rtol=1e-12)
-
-
-@pytest.mark.parametrize("rubbish", [np.nan, np.inf, -1e30])
-def test_by_distance_what_is_invalid_may_hold_anything(rubbish) -> None:
-    rays = [torch.from_numpy(x) for x in some_rays(np.random.default_rng(0))]
-    valid = torch.tensor([True, True, False, True, False, True])
-    spoiled = [torch.where(valid[:, None], x, rubbish).requires_grad_() for x in rays]
-    value = occlusion(*spoiled, distance=2.0, valid=valid)
-    value.backward()
-    assert value.item() == occlusion(*(x[valid] for x in rays), distance=2.0).item()
-    assert spoiled[0].grad[valid].any()
-    assert not spoiled[0].grad[~valid].any()
-    assert spoiled[1].grad is None  # samples stay where they are
-    assert spoiled[2].grad is None
-
-
-def test_by_distance_gradients_are_those_of_finite_differences() -> None:
-    density, starts, ends = (torch.from_numpy(x) for x in some_rays(np.random.default_rng(0)))
-    for options in ({"distance": 2.0}, {"n_samples": 4}):
-        assert torch.autograd.gradcheck(
-            lambda x, options=options: occlusion(x, starts, ends, **options, reduction="none"),
-            density.requires_grad_(),
-        )
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("argument", [0, 1, 2])
-def test_by_distance_finite_numbers_give_finite_numbers(dtype, argument) -> None:
-    finfo = torch.finfo(dtype)
-    sizes = torch.tensor([0.0, *np.geomspace(finfo.smallest_normal, finfo.max, 20)])
-    rays = [torch.from_numpy(x[:1]).to(dtype) for x in some_rays(np.random.default_rng(0))]
-    for size in sizes.clamp(max=finfo.max).to(dtype):
-        given = [x.clone() for x in rays]
-        given[argument][:] = size
-        value = occlusion(given[0].requires_grad_(), *given[1:], distance=2.0)
-        value.backward()
-        assert value.isfinite()
-        assert value.dtype == torch.float32
-        assert given[0].grad.isfinite().all()
-
-
-@pytest.mark.usefixtures("unhooked")
-def test_by_distance_compiles_as_one_graph() -> None:
-    torch.compiler.reset()
-    rays = tuple(torch.from_numpy(x) for x in some_rays(np.random.default_rng(0)))
-    compiled = torch.compile(occlusion, fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(*rays, distance=2.0), occlusion(*rays, distance=2.0))
+def test_samples_stay_where_they_are() -> None:
+    rays = [torch.from_numpy(x).requires_grad_() for x in some_rays(np.random.default_rng(0))]
+    occlusion(*rays, distance=2.0).backward()
+    assert rays[0].grad.any()
+    assert rays[1].grad is None
+    assert rays[2].grad is None
 
 
 def test_the_integral_does_not_depend_on_the_sampling() -> None:

@@ -84,6 +84,24 @@ def test_meets_nerfstudio(case) -> None:
     torch.testing.assert_close(grad, numbers["grad_weights_of_sum_expected"], rtol=0, atol=2e-7)
 
 
+@pytest.mark.parametrize("case", golden_cases("nerfacc_packed"))
+def test_meets_nerfacc(case) -> None:
+    numbers = golden("nerfacc_packed", case)
+    layout = {"ray_indices": numbers["ray_indices"], "n_rays": int(numbers["n_rays"])}
+    rays = numbers["weights"], numbers["t_starts"], numbers["t_ends"]
+    summed = expected_depth(*rays, normalize=False, **layout)
+    torch.testing.assert_close(summed, numbers["depth_accumulated"][:, 0], rtol=1e-13, atol=0)
+    # An empty ray has no first interval to be at: 0, as upstream.
+    depth = expected_depth(*rays, **layout)
+    occupied = numbers["opacities"][:, 0] > 0.0
+    torch.testing.assert_close(
+        depth[occupied], numbers["depth_expected"][occupied, 0], rtol=1e-13, atol=0
+    )
+    for ray, (start, count) in enumerate(numbers["packed_info"].tolist()):
+        if not occupied[ray]:
+            assert depth[ray] == (numbers["t_starts"][start] if count else 0.0)
+
+
 @pytest.mark.parametrize("function", [expected_depth, median_depth])
 def test_gradcheck(function) -> None:
     rays = tuple(x.requires_grad_() for x in some_rays())

@@ -20,6 +20,6 @@ REGULARIZER = Regularizer(
     scaling=(("depth",), 2.0),
     shifting=("depth",),
     zero={"depth": np.full((1, 3, 3), 2.0)},
-    domain={"depth": (0.0, 1e18), "opacity": (0.0, 1e36)},
-    targets=("depth",),
+    domain={"depth": (0.0, 1e18), "opacity": (0.0, 1.0)},
+    targets=("depth", "opacity"),
 )

@@ -20,9 +20,9 @@ def draw(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
     }
 
 
-def nowhere(options: Mapping[str, Any], n_samples: int) -> Sequence[int]:
-    """There are no intervals."""
-    return ()
+def where_weights_count(options: Mapping[str, Any], n_samples: int) -> Sequence[int]:
+    """Tell that every sample has a share of ε, but for the published form."""
+    return range(n_samples + 1) if options.get("form") == "released" else ()
 
 
 REGULARIZER = Regularizer(
@@ -36,7 +36,7 @@ REGULARIZER = Regularizer(
         {"form": "released"},
     ),
     per_sample=("weights", "rgb", "scale"),
-    padding=nowhere,
+    padding=where_weights_count,
     shifting=("rgb", "target"),
     least=3.0 * math.log(2.0 * 0.125),
     zero={

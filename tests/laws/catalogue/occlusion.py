@@ -22,8 +22,12 @@ def by_distance(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
 
 
 def nowhere(options: Mapping[str, Any], n_samples: int) -> Sequence[int]:
-    """An interval takes a rank, whatever its width."""
+    """Tell that an interval takes a rank, whatever its width."""
     return ()
+
+
+def anywhere_by_distance(options: Mapping[str, Any], n_samples: int) -> Sequence[int]:
+    return range(n_samples + 1) if "distance" in options else ()
 
 
 REGULARIZER = Regularizer(
@@ -39,15 +43,14 @@ REGULARIZER = Regularizer(
 )
 
 VARIANTS = (
-    # The option needs inputs that are otherwise optional: tests/losses/test_occlusion.py runs the
-    # laws with it.
     Regularizer(
         occlusion,
         Occlusion,
         by_distance,
+        options=({}, {"distance": 3.0}),
         per_sample=("density", "starts", "ends"),
         detached=("starts", "ends"),
-        padding=nowhere,
+        padding=anywhere_by_distance,
         zero={**ZERO, "starts": np.array([[1.0, 2.0, 3.0]]), "ends": np.array([[2.0, 3.0, 4.0]])},
         law_options={"distance": 3.0},
         variant="by distance",
