@@ -21,6 +21,7 @@ __all__ = [
     "Array",
     "as_like",
     "at_least_float32",
+    "clip",
     "detach",
     "erfc",
     "in_double",
@@ -32,6 +33,7 @@ __all__ = [
     "like",
     "log_ndtr",
     "namespace",
+    "within",
 ]
 
 
@@ -136,6 +138,25 @@ def as_like(x: Any, other: Any) -> Any:
     if isinstance(x, Tensor):
         return x.to(other)
     return namespace(x).astype(x, other.dtype, copy=False)
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """Keep an array within bounds: numbers, arrays or ``None``; at a bound the gradient passes.
+
+    In torch its own ``clamp``: the standard's function looks at the bounds in Python, which a
+    compiler that takes constants for variables cannot follow.
+    """
+    return x.clamp(low, high) if isinstance(x, Tensor) else namespace(x).clip(x, low, high)
+
+
+def within(x: Any, low: float, high: float = math.inf) -> Any:
+    """Keep an array within two numbers that it is not meant to meet; there the gradient is 0.
+
+    In torch one pass forward and one back, where :func:`clip` takes four back.
+    """
+    if isinstance(x, Tensor):
+        return torch.nn.functional.hardtanh(x, low, high)
+    return namespace(x).clip(x, low, high)
 
 
 def detach(x: Any) -> Any:

@@ -5,7 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nerfreg.arrays import detach, namespace
+from nerfreg.arrays import (
+    clip,
+    detach,
+    namespace,
+)
 
 __all__ = ["away_from_zero", "cross", "length", "safe_unit", "unit"]
 
@@ -24,7 +28,7 @@ def length(v: Any, *, keepdim: bool = False) -> Any:
 def unit(v: Any) -> Any:
     """Return v / ‖v‖ over the last axis, for vectors of ordinary size; 0 stays 0."""
     xp = namespace(v)
-    return v / xp.clip(length(v, keepdim=True), float(xp.finfo(v.dtype).smallest_normal))
+    return v / clip(length(v, keepdim=True), float(xp.finfo(v.dtype).smallest_normal))
 
 
 def safe_unit(x: Any, *, least: float = 1e-20) -> Any:

@@ -3,7 +3,12 @@
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    namespace,
+    within,
+)
 from nerfreg.checks import require_number
 from nerfreg.losses.pairs import alike, both, require_pairs
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
@@ -70,7 +75,7 @@ def depth_continuity(
 
     (rendered,) = at_least_float32(fill_invalid(rendered, both(valid), 0.0))
     xp = namespace(rendered)
-    values = xp.clip(xp.abs(rendered[..., 0] - rendered[..., 1]) - margin, 0.0)
+    values = within(xp.abs(rendered[..., 0] - rendered[..., 1]) - margin, 0.0)
     if depth is not None:
         (depth,) = at_least_float32(depth)
         joined = alike(depth, tolerance)

@@ -6,7 +6,14 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, erfc, is_float16, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    erfc,
+    is_float16,
+    namespace,
+)
 from nerfreg.checks import (
     require_choice,
     require_finite,
@@ -143,7 +150,7 @@ def depth_kl(
 
     # Far below any depth's resolution, and large enough for 1/std² to be finite in a gradient.
     xp = namespace(weights)
-    depth, std = spread(rays, depth), spread(rays, xp.clip(std, MIN_STD))
+    depth, std = spread(rays, depth), spread(rays, clip(std, MIN_STD))
     if form == "kl":
         values = _kl(rays, weights, _normal_mass(starts, ends, depth, std), eps)
     else:
@@ -176,8 +183,7 @@ def _bounded_widths(rays: Layout, starts: Any, ends: Any) -> Any:
 
 def _kl(rays: Layout, p: Any, q: Any, eps: float) -> Any:
     """Sum q log(q/p) − q + p over the given cells and the one that takes what they leave of 1."""
-    xp = namespace(p)
-    p_elsewhere, q_elsewhere = (xp.clip(1.0 - total(rays, x), 0.0) for x in (p, q))
+    p_elsewhere, q_elsewhere = (clip(1.0 - total(rays, x), 0.0) for x in (p, q))
     return total(rays, _gap(p, q, eps)) + _gap(p_elsewhere, q_elsewhere, eps)
 
 

@@ -5,7 +5,13 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    namespace,
+    within,
+)
 from nerfreg.checks import (
     require_choice,
     require_finite,
@@ -106,7 +112,7 @@ def depth_mse(
         (scale,) = at_least_float32(fill_invalid(scale, valid, 1.0))
         require_values(name, "depth" if relative else "std", scale, "> 0", lambda x: x > 0)
         xp = namespace(error)
-        error = _bounded(error / xp.clip(xp.abs(scale), FLOAT32_EPS))
+        error = _bounded(error / clip(xp.abs(scale), FLOAT32_EPS))
     values = _penalty(error, penalty, threshold)
     if weight is not None:
         weight = fill_invalid(weight, valid, 0.0)
@@ -116,7 +122,7 @@ def depth_mse(
 
 
 def _bounded(error: Any) -> Any:
-    return namespace(error).clip(error, -LARGEST_ERROR, LARGEST_ERROR)
+    return within(error, -LARGEST_ERROR, LARGEST_ERROR)
 
 
 def _penalty(error: Any, penalty: Penalty, threshold: float) -> Any:
@@ -124,7 +130,7 @@ def _penalty(error: Any, penalty: Penalty, threshold: float) -> Any:
         return error**2
     xp = namespace(error)
     size = xp.abs(error)
-    capped = xp.clip(size, None, threshold)
+    capped = clip(size, None, threshold)
     return capped * (2.0 * size - capped) if penalty == "huber" else capped**2
 
 

@@ -3,7 +3,12 @@
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    namespace,
+    within,
+)
 from nerfreg.checks import require_number
 from nerfreg.losses.pairs import alike, both, require_pairs
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
@@ -69,9 +74,9 @@ def depth_ranking(
 
     rendered, depth = at_least_float32(fill_invalid(rendered, both(valid), 0.0), depth)
     xp = namespace(rendered)
-    too_near = rendered[..., 0] - rendered[..., 1]
-    first_is_near = depth[..., 0] < depth[..., 1]
-    values = xp.clip(xp.where(first_is_near, too_near, -too_near) + margin, 0.0)
+    sign = 2.0 * xp.astype(depth[..., 0] < depth[..., 1], rendered.dtype) - 1.0
+    too_near = sign * (rendered[..., 0] - rendered[..., 1])
+    values = within(too_near + margin, 0.0)
     ordered = ~alike(depth, tolerance)
     counted = ordered if valid is None else valid & ordered
     return reduce(values, reduction, counted, function=name)

@@ -5,7 +5,13 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, detach, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    detach,
+    namespace,
+)
 from nerfreg.checks import (
     require_choice,
     require_finite,
@@ -97,7 +103,7 @@ def depth_smoothness(
     counted = valid[..., :-1, :-1] & valid[..., :-1, 1:] & valid[..., 1:, :-1]
     n_counted = xp.sum(xp.astype(counted, xp.int32), axis=(-2, -1))
     total = xp.sum(fill_invalid(roughness, counted, 0.0), axis=(-2, -1))
-    per_patch = total / xp.astype(xp.clip(n_counted, 1), total.dtype)
+    per_patch = total / xp.astype(clip(n_counted, 1), total.dtype)
     return reduce(per_patch, reduction, n_counted > 0, function=name)
 
 

@@ -5,7 +5,13 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, detach, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    detach,
+    namespace,
+)
 from nerfreg.checks import (
     require_finite,
     require_floating,
@@ -64,9 +70,9 @@ def edge_aware_smoothness(
             ``opacity`` or ``valid`` is shaped otherwise than ``depth``; ``sharpness`` < 0;
             ``reduction`` is unknown; while values are checked, a valid input is not finite.
 
-    Numerics: float32 or better. A difference beyond 1e15 counts as 1e15, and a mean depth below
-    1e-7 as 1e-7, with gradient 0; ``normalize`` expects depth ≥ 0. At equal depths the gradient is
-    0. Pixels that are not valid may hold anything, NaN included.
+    Numerics: float32 or better. What lies beyond ±1e15 counts as that, and a mean depth below 1e-7
+    as 1e-7, with gradient 0; ``normalize`` expects depth ≥ 0. At equal depths the gradient is 0.
+    Pixels that are not valid may hold anything, NaN included.
 
     Source: Godard et al. 2017 (Monodepth), disparity smoothness; as their code does, ‖·‖ averages
     over channels; Godard et al. 2019 (Monodepth2) for ``normalize``. *Differs from
@@ -95,6 +101,7 @@ def edge_aware_smoothness(
     in_colour = None if valid is None else valid[..., None]
     rgb = fill_invalid(detach(rgb), in_colour, 0.0)
     depth, rgb = at_least_float32(fill_invalid(depth, valid, 0.0), rgb)
+    depth, rgb = bounded(depth), bounded(rgb)
     if normalize:
         depth = depth / _mean(depth, valid)
     xp = namespace(depth)
@@ -102,8 +109,8 @@ def edge_aware_smoothness(
     for stencil in (ACROSS, DOWN):
         here, there = pixels(depth, stencil)
         colour, other = pixels(rgb, stencil, channels=True)
-        edge = xp.mean(xp.abs(bounded(other - colour)), axis=-1)
-        terms.append((stencil, xp.abs(bounded(there - here)) * xp.exp(-sharpness * edge)))
+        edge = xp.mean(xp.abs(other - colour), axis=-1)
+        terms.append((stencil, xp.abs(there - here) * xp.exp(-sharpness * edge)))
     return reduce_places(terms, opacity, valid, reduction, function=name)
 
 
@@ -115,8 +122,8 @@ def _mean(depth: Any, valid: Any) -> Any:
     else:
         count = xp.sum(xp.astype(valid, xp.int32), axis=(-2, -1), keepdims=True)
         total = xp.sum(depth, axis=(-2, -1), keepdims=True)
-        mean = total / xp.astype(xp.clip(count, 1), depth.dtype)
-    return xp.clip(mean, LEAST_MEAN)
+        mean = total / xp.astype(clip(count, 1), depth.dtype)
+    return clip(mean, LEAST_MEAN)
 
 
 class EdgeAwareSmoothness(nn.Module):

@@ -3,7 +3,14 @@
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, detach, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    detach,
+    namespace,
+    within,
+)
 from nerfreg.checks import (
     require_finite,
     require_floating,
@@ -93,9 +100,9 @@ def emptiness(
     if uncertainty is not None:
         (rho,) = at_least_float32(fill_invalid(detach(uncertainty), valid, 0.0))
         require_values(name, "uncertainty", rho, ">= 0", lambda x: x >= 0)
-        factor = spread(rays, xp.clip(strength * rho, None, LARGEST))
-    price = total(rays, xp.log1p(factor * xp.clip(weights, None, LARGEST)))
-    n = xp.astype(xp.clip(n_samples(rays, weights), 1), price.dtype)
+        factor = spread(rays, clip(strength * rho, None, LARGEST))
+    price = total(rays, xp.log1p(factor * within(weights, -LARGEST, LARGEST)))
+    n = xp.astype(clip(n_samples(rays, weights), 1), price.dtype)
     return reduce(price / n, reduction, valid, function=name)
 
 

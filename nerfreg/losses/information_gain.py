@@ -5,7 +5,13 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import Array, detach, is_float16, namespace
+from nerfreg.arrays import (
+    Array,
+    clip,
+    detach,
+    is_float16,
+    namespace,
+)
 from nerfreg.checks import (
     require_choice,
     require_floating,
@@ -158,9 +164,9 @@ def _aligned(ray: Steps, other: Steps, threshold: float, eps: float) -> Any:
     """Sum p log(p/q) − p + q over the ray's intervals and the cell for what is elsewhere."""
     xp = namespace(ray.weights)
     opacity, other_opacity = (total(steps.rays, steps.weights) for steps in (ray, other))
-    p = ray.weights / spread(ray.rays, xp.clip(opacity, eps))
-    q = mass_over(ray, other) / spread(ray.rays, xp.clip(other_opacity, eps))
-    elsewhere = xp.clip(1.0 - total(ray.rays, q), 0.0)
+    p = ray.weights / spread(ray.rays, clip(opacity, eps))
+    q = mass_over(ray, other) / spread(ray.rays, clip(other_opacity, eps))
+    elsewhere = clip(1.0 - total(ray.rays, q), 0.0)
     values = total(ray.rays, (p + eps) * (xp.log(p + eps) - xp.log(q + eps)) - p + q)
     values = values + elsewhere - eps * xp.log1p(elsewhere / eps)  # where p is 0
     both = (opacity > threshold) & (other_opacity > threshold)

@@ -3,7 +3,11 @@
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import Array, detach, namespace
+from nerfreg.arrays import (
+    Array,
+    clip,
+    detach,
+)
 from nerfreg.checks import require_floating, require_mask, require_number, require_one_device
 from nerfreg.losses.reduction import Reduction, reduce
 from nerfreg.rays.layout import ray_layout, total
@@ -97,7 +101,7 @@ def interlevel(
         steps_of(rays, valid, detach(weights), starts, ends),
         steps_of(proposal_rays, valid, proposal_weights, proposal_starts, proposal_ends),
     )
-    excess = namespace(weights).clip(cells.weights - mass_around(cells, proposed), 0.0)
+    excess = clip(cells.weights - mass_around(cells, proposed), 0.0)
     values = total(cells.rays, excess * (excess / (cells.weights + eps)))
     return reduce(values, reduction, valid, function=name)
 

@@ -6,7 +6,14 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, erfc, is_float16, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    erfc,
+    is_float16,
+    namespace,
+)
 from nerfreg.checks import (
     require_choice,
     require_finite,
@@ -133,8 +140,7 @@ def line_of_sight(
     depth, std = at_least_float32(fill_invalid(depth, valid, 0.0), fill_invalid(std, valid, 1.0))
     require_values(name, "std", std, "> 0", lambda x: x > 0)
 
-    xp = namespace(weights)
-    per_ray_std = xp.clip(std, least, MAX_STD)
+    per_ray_std = clip(std, least, MAX_STD)
     depth, std = spread(rays, depth), spread(rays, per_ray_std)
     if form == "integral":
         values = total(rays, _squared_difference(weights, starts, ends, depth, std, beyond))

@@ -8,7 +8,13 @@ and changes neither value nor gradient of a loss that scale and shift leave alon
 import math
 from typing import Any
 
-from nerfreg.arrays import at_least_float32, detach, is_float16, namespace
+from nerfreg.arrays import (
+    at_least_float32,
+    clip,
+    detach,
+    is_float16,
+    namespace,
+)
 from nerfreg.checks import (
     require_finite,
     require_floating,
@@ -87,7 +93,7 @@ def mean(x: Any, valid: Any, axis: Axes) -> Any:
         return xp.mean(x, axis=axis, keepdims=True)
     n_valid = xp.sum(xp.astype(valid, xp.int32), axis=axis, keepdims=True)
     total = xp.sum(xp.where(valid, x, 0.0), axis=axis, keepdims=True)
-    return total / xp.astype(xp.clip(n_valid, 1), x.dtype)
+    return total / xp.astype(clip(n_valid, 1), x.dtype)
 
 
 def unit_range(x: Any, valid: Any, axis: Axes) -> tuple[Any, Any]:
@@ -107,7 +113,7 @@ def unit_range(x: Any, valid: Any, axis: Axes) -> tuple[Any, Any]:
     high = xp.max(fill_invalid(still, valid, -math.inf), axis=axis, keepdims=True)
     spread = high - low
     rounding = 1e-6 * xp.maximum(xp.abs(low), xp.abs(high))
-    varies = (spread > xp.clip(rounding, resolution)) & xp.isfinite(spread)
+    varies = (spread > clip(rounding, resolution)) & xp.isfinite(spread)
     low, spread = xp.where(varies, low, 0.0), xp.where(varies, spread, math.inf)
     return (x - low) / spread, varies
 

@@ -6,7 +6,14 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, detach, is_float16, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    detach,
+    is_float16,
+    namespace,
+)
 from nerfreg.checks import (
     require_choice,
     require_finite,
@@ -126,8 +133,8 @@ def mixture_nll(
     weights, rgb, scale, target = at_least_float32(weights, rgb, scale, target)
 
     xp = namespace(weights)
-    scale = xp.clip(scale, min_scale)
-    away = xp.clip(xp.abs(rgb - _to_colors(rays, target)), None, FAR)
+    scale = clip(scale, min_scale)
+    away = clip(xp.abs(rgb - _to_colors(rays, target)), None, FAR)
     log_likelihood = -xp.sum(away / scale + xp.log(scale) + math.log(2.0), axis=-1)
     opacity = total(rays, weights)
     some = opacity > 0

@@ -7,7 +7,13 @@ all its pixels are inside.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nerfreg.arrays import at_least_float32, detach, namespace
+from nerfreg.arrays import (
+    at_least_float32,
+    clip,
+    detach,
+    namespace,
+    within,
+)
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["ACROSS", "DOWN", "bounded", "pixels", "reduce_places", "require_patch"]
@@ -17,8 +23,8 @@ Stencil = Sequence[tuple[int, int]]
 ACROSS: Stencil = ((0, 0), (0, 1))
 DOWN: Stencil = ((0, 0), (1, 0))
 
-# Squares of it, and sums of squares over any image, are finite in float32.
-LARGEST_DIFFERENCE = 1e15
+# Squares of its differences, and their sums over any image, are finite in float32.
+LARGEST = 1e15
 
 
 def require_patch(function: str, name: str, expected: str, size: Sequence[int], least: int) -> None:
@@ -55,10 +61,9 @@ def pixels(x: Any, stencil: Stencil, *, channels: bool = False) -> list[Any]:
     return [x[..., row : row + height, col : col + width] for row, col in stencil]
 
 
-def bounded(difference: Any) -> Any:
-    """Count a difference beyond ±1e15, open ends of rays among them, as ±1e15, with gradient 0."""
-    xp = namespace(difference)
-    return xp.clip(difference, -LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
+def bounded(x: Any) -> Any:
+    """Count what lies beyond ±1e15 as that, with gradient 0."""
+    return within(x, -LARGEST, LARGEST)
 
 
 def reduce_places(
@@ -67,6 +72,8 @@ def reduce_places(
     valid: Any,
     reduction: Reduction,
     *,
+    channels: bool = False,
+    times: float = 1.0,
     function: str,
 ) -> Any:
     """Add up each term's mean over the places that count, then reduce over patches.
@@ -78,10 +85,14 @@ def reduce_places(
         valid: of each pixel, or ``None``: a place counts where all its pixels do, a patch where one
             of its places does.
         reduction: over patches.
+        channels: values have a last axis, over which they are summed.
+        times: factor of the result.
         function: name of the public function, for the messages.
     """
     if opacity is not None:
         (opacity,) = at_least_float32(fill_invalid(detach(opacity), valid, 0.0))
+    # Channels are summed with the places: a sum over a short last axis alone is slow.
+    axes = (-3, -2, -1) if channels else (-2, -1)
     per_patch: Any = 0.0
     n_counted: Any = None
     for stencil, values in terms:
@@ -90,16 +101,18 @@ def reduce_places(
             least, *others = pixels(opacity, stencil)
             for other in others:
                 least = xp.minimum(least, other)
-            values = values * least
+            values = values * (least[..., None] if channels else least)
         if valid is None:
-            per_patch = per_patch + xp.mean(values, axis=(-2, -1))
+            n_channels = values.shape[-1] if channels else 1
+            per_patch = per_patch + n_channels * xp.mean(values, axis=axes)
             continue
         counted, *others = pixels(valid, stencil)
         for other in others:
             counted = counted & other
         count = xp.sum(xp.astype(counted, xp.int32), axis=(-2, -1))
-        total = xp.sum(fill_invalid(values, counted, 0.0), axis=(-2, -1))
-        per_patch = per_patch + total / xp.astype(xp.clip(count, 1), total.dtype)
+        values = fill_invalid(values, counted[..., None] if channels else counted, 0.0)
+        total = xp.sum(values, axis=axes)
+        per_patch = per_patch + total / xp.astype(clip(count, 1), total.dtype)
         n_counted = count if n_counted is None else n_counted + count
     seen = None if n_counted is None else n_counted > 0
-    return reduce(per_patch, reduction, seen, function=function)
+    return reduce(times * per_patch, reduction, seen, function=function)

@@ -58,7 +58,7 @@ def normal_smoothness(
             input is not finite.
 
     Numerics: float32 or better. 1 − cos is computed as half a squared difference, which is precise,
-    and not below 0, near 0. A difference beyond 1e15 counts as 1e15, with gradient 0. Pixels that
+    and not below 0, near 0. Components beyond ±1e15 count as that, with gradient 0. Pixels that
     are not valid may hold anything, NaN included.
 
     Source: Turkulainen et al. 2024 (DN-Splatter), the total variation of normals: ``norm="l1"``,
@@ -86,14 +86,18 @@ def normal_smoothness(
     (normals,) = at_least_float32(fill_invalid(normals, in_axes, 0.0))
     xp = namespace(normals)
     # What is not valid has become a zero vector, so this is all that counts.
-    exists = xp.any(normals != 0, axis=-1)
+    x, y, z = (normals[..., axis] != 0 for axis in range(3))
+    exists = x | y | z
+    normals = bounded(normals)
     terms: list[Any] = []
     for stencil in (ACROSS, DOWN):
         here, there = pixels(normals, stencil, channels=True)
-        step = bounded(there - here)
-        turn = 0.5 * step**2 if norm == "l2" else xp.abs(step)
-        terms.append((stencil, xp.sum(turn, axis=-1)))
-    return reduce_places(terms, opacity, exists, reduction, function=name)
+        step = there - here
+        terms.append((stencil, step**2 if norm == "l2" else xp.abs(step)))
+    times = 0.5 if norm == "l2" else 1.0
+    return reduce_places(
+        terms, opacity, exists, reduction, channels=True, times=times, function=name
+    )
 
 
 class NormalSmoothness(nn.Module):

@@ -3,7 +3,13 @@
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, detach, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    detach,
+    namespace,
+)
 from nerfreg.checks import require_floating, require_mask, require_number
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 from nerfreg.rays.layout import n_samples as count_samples
@@ -103,15 +109,16 @@ def occlusion(
 
     if distance is None:
         near = rank(rays, density) < (N_SAMPLES if n_samples is None else n_samples)
-        n = spread(rays, xp.clip(count_samples(rays, density), 1))
+        n = spread(rays, clip(count_samples(rays, density), 1))
         # Divided before the sum, which then cannot overflow.
-        values = total(rays, xp.where(near, density / xp.astype(n, density.dtype), 0.0))
+        share = xp.astype(near, density.dtype) / xp.astype(n, density.dtype)
+        values = total(rays, density * share)
     else:
         starts, ends = at_least_float32(
             *(fill_invalid(detach(x), counted, 0.0) for x in (starts, ends))
         )
-        length = xp.clip(xp.clip(ends, None, distance) - starts, 0.0)
-        values = total(rays, xp.clip(density, None, MAX_DENSITY) * length)
+        length = clip(clip(ends, None, distance) - starts, 0.0)
+        values = total(rays, clip(density, None, MAX_DENSITY) * length)
     return reduce(values, reduction, valid, function=name)
 
 

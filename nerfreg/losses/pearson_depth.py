@@ -5,7 +5,12 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    namespace,
+)
 from nerfreg.checks import require_choice
 from nerfreg.losses.maps import (
     cut,
@@ -100,7 +105,7 @@ def pearson_depth(
         values = _mismatch(rendered, -depth, valid, counted)
     if target == "fsgs":
         (midas,) = at_least_float32(fill_invalid(depth, valid, 0.0))
-        curved = 1.0 / (xp.clip(midas, 0.0) + MIDAS_OFFSET)
+        curved = 1.0 / (clip(midas, 0.0) + MIDAS_OFFSET)
         values = xp.minimum(values, _mismatch(rendered, curved, valid, counted))
     any_counted = None if counted is None else xp.any(counted, axis=-1)
     return reduce(values, reduction, any_counted, function=name)

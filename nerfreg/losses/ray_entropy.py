@@ -5,7 +5,14 @@ import math
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, is_float16, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    is_float16,
+    namespace,
+    within,
+)
 from nerfreg.checks import (
     require_floating,
     require_mask,
@@ -97,8 +104,9 @@ def ray_entropy(
     xp = namespace(weights)
 
     mass = total(rays, weights)
-    p = weights / spread(rays, xp.clip(mass, least))
-    entropy = total(rays, -p * xp.log(xp.clip(p, EPS))) / math.log(base)
+    p = weights / spread(rays, clip(mass, least))
+    nats = 0.0 - total(rays, p * xp.log(within(p, EPS)))  # no −0 where p is 1
+    entropy = nats / math.log(base)
     hit = (mass if opacity is None else opacity) > threshold
     return reduce(xp.where(hit, entropy, 0.0), reduction, valid, function=name)
 

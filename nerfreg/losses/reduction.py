@@ -3,7 +3,10 @@
 import math
 from typing import Any, Literal
 
-from nerfreg.arrays import namespace
+from nerfreg.arrays import (
+    clip,
+    namespace,
+)
 from nerfreg.checks import require_choice, require_mask
 
 __all__ = ["Reduction", "fill_invalid", "reduce"]
@@ -50,4 +53,4 @@ def reduce(
     if valid is None:
         return xp.sum(values) / max(math.prod(values.shape), 1)
     count = xp.sum(xp.astype(valid, xp.int32))
-    return xp.sum(values) / xp.astype(xp.clip(count, 1), values.dtype)
+    return xp.sum(values) / xp.astype(clip(count, 1), values.dtype)

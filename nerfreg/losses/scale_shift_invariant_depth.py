@@ -5,7 +5,12 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    namespace,
+)
 from nerfreg.checks import require_number
 from nerfreg.losses.maps import mean, require_integer, require_maps, unit_range
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
@@ -85,7 +90,7 @@ def scale_shift_invariant_depth(
     x, varies = unit_range(rendered, valid, axes)
     (y,) = at_least_float32(fill_invalid(depth, valid, 0.0))
     xp = namespace(x)
-    y = xp.clip(y, -LARGEST, LARGEST)
+    y = clip(y, -LARGEST, LARGEST)
     x, y = x - mean(x, valid, axes), y - mean(y, valid, axes)
     variance = mean(x**2, valid, axes)
     scale = mean(x * y, valid, axes) / xp.where(varies, variance, 1.0)
@@ -110,7 +115,7 @@ def _roughness(error: Any, valid: Any, step: int) -> Any:
     valid = valid[..., ::step, ::step]
     across = xp.where(valid[..., :, 1:] & valid[..., :, :-1], across, 0.0)
     down = xp.where(valid[..., 1:, :] & valid[..., :-1, :], down, 0.0)
-    n_valid = xp.clip(xp.sum(xp.astype(valid, xp.int32), axis=(-2, -1)), 1)
+    n_valid = clip(xp.sum(xp.astype(valid, xp.int32), axis=(-2, -1)), 1)
     total = xp.sum(across, axis=(-2, -1)) + xp.sum(down, axis=(-2, -1))
     return total / xp.astype(n_valid, total.dtype)
 

@@ -13,7 +13,7 @@ from nerfreg.checks import (
     require_mask,
     require_same_shape,
 )
-from nerfreg.losses.neighbours import bounded, pixels, reduce_places, require_patch
+from nerfreg.losses.neighbours import ACROSS, DOWN, bounded, pixels, reduce_places, require_patch
 from nerfreg.losses.reduction import Reduction, fill_invalid
 
 __all__ = ["SecondOrderSmoothness", "second_order_smoothness"]
@@ -64,7 +64,7 @@ def second_order_smoothness(
             ``depth``; ``norm`` or ``reduction`` is unknown; while values are checked, a valid
             input is not finite.
 
-    Numerics: float32 or better. A first difference beyond 1e15 counts as 1e15, with gradient 0.
+    Numerics: float32 or better. Depths beyond ±1e15 count as that, with gradient 0.
     Rounding of large depths is noise here: of a ramp at 1000 with slope 0.1 float32 leaves
     some 1e-4 a difference. On ramps ``"l1"`` has gradient 0. Pixels that are not valid may hold
     anything, NaN included.
@@ -88,14 +88,18 @@ def second_order_smoothness(
     require_mask(name, depth.shape, valid, depth)
     require_finite(name, valid, depth=depth, opacity=opacity)
     (depth,) = at_least_float32(fill_invalid(depth, valid, 0.0))
-    xp = namespace(depth)
+    depth, xp = bounded(depth), namespace(depth)
+    across, down = (there - here for here, there in (pixels(depth, ACROSS), pixels(depth, DOWN)))
     terms: list[Any] = []
-    for stencil, factor in ((IN_A_ROW, 1.0), (IN_A_COLUMN, 1.0), (SQUARE, 2.0)):
-        *_, before, after = found = pixels(depth, stencil)
-        # Of a square: its lower row's slope less its upper row's.
-        slope, next_slope = bounded(found[1] - found[0]), bounded(after - before)
-        change = next_slope - slope
-        terms.append((stencil, factor * (change**2 if norm == "l2" else xp.abs(change))))
+    for stencil, slope, step in (
+        (IN_A_ROW, across, ACROSS),
+        (IN_A_COLUMN, down, DOWN),
+        (SQUARE, across, DOWN),
+    ):
+        here, there = pixels(slope, step)
+        change = there - here
+        bend = change**2 if norm == "l2" else xp.abs(change)
+        terms.append((stencil, 2.0 * bend if stencil is SQUARE else bend))
     return reduce_places(terms, opacity, valid, reduction, function=name)
 
 

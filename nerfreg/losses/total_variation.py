@@ -44,7 +44,7 @@ def total_variation(
             ``norm`` or ``reduction`` is unknown; while values are checked, a valid colour is not
             finite.
 
-    Numerics: float32 or better. A difference beyond 1e15 counts as 1e15, with gradient 0. At equal
+    Numerics: float32 or better. Colours beyond ±1e15 count as that, with gradient 0. At equal
     colours ``"l1"`` has gradient 0. Pixels that are not valid may hold anything, NaN included.
 
     Source: Rudin, Osher, Fatemi 1992, by axis (anisotropic), as radiance fields use it. *Differs
@@ -67,13 +67,13 @@ def total_variation(
     require_mask(name, rgb.shape[:-1], valid, rgb)
     require_finite(name, valid, rgb=rgb)
     (rgb,) = at_least_float32(fill_invalid(rgb, None if valid is None else valid[..., None], 0.0))
-    xp = namespace(rgb)
+    rgb, xp = bounded(rgb), namespace(rgb)
     terms: list[Any] = []
     for stencil in (ACROSS, DOWN):
         here, there = pixels(rgb, stencil, channels=True)
-        step = bounded(there - here)
-        terms.append((stencil, xp.mean(xp.abs(step) if norm == "l1" else step**2, axis=-1)))
-    return reduce_places(terms, None, valid, reduction, function=name)
+        step = there - here
+        terms.append((stencil, xp.abs(step) if norm == "l1" else step**2))
+    return reduce_places(terms, None, valid, reduction, channels=True, times=1 / 3, function=name)
 
 
 class TotalVariation(nn.Module):

@@ -4,7 +4,14 @@ from typing import Any, Literal
 
 from jaxtyping import Float, Integer
 
-from nerfreg.arrays import Array, at_least_float32, detach, is_float16, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    detach,
+    is_float16,
+    namespace,
+)
 from nerfreg.checks import require_choice, require_floating
 from nerfreg.rays.intervals import OPEN_END, representative_t
 from nerfreg.rays.layout import (
@@ -78,7 +85,7 @@ def expected_depth(
     if not normalize:
         return depth
     xp = namespace(weights)
-    depth = depth / xp.clip(total(rays, weights), eps)
+    depth = depth / clip(total(rays, weights), eps)
     return xp.minimum(xp.maximum(depth, first(rays, starts)), last(rays, ends))
 
 
@@ -140,10 +147,10 @@ def median_depth(
     n_before = xp.astype(total(rays, xp.astype(in_first_half, weights.dtype)), xp.int32)
     crossing = xp.minimum(n_before, n_samples(rays, weights) - 1)
     weight = at_rank(rays, weights, crossing)
-    share = (half - (at_rank(rays, stopped, crossing) - weight)) / xp.clip(weight, eps)
-    left_crossing = xp.clip(crossing - 1, 0) if form == "released" else crossing
+    share = (half - (at_rank(rays, stopped, crossing) - weight)) / clip(weight, eps)
+    left_crossing = clip(crossing - 1, 0) if form == "released" else crossing
     near, far = at_rank(rays, left, left_crossing), at_rank(rays, right, crossing)
-    return near + xp.clip(share, 0.0, 1.0) * (far - near)
+    return near + clip(share, 0.0, 1.0) * (far - near)
 
 
 def _samples(

@@ -2,7 +2,12 @@
 
 from jaxtyping import Float
 
-from nerfreg.arrays import Array, detach, namespace
+from nerfreg.arrays import (
+    Array,
+    clip,
+    detach,
+    namespace,
+)
 from nerfreg.checks import require_floating, require_number, require_one_device
 
 __all__ = ["scale_gradients_by_distance"]
@@ -62,7 +67,7 @@ def scale_gradients_by_distance(
             f" {tuple(values.shape)} and distance {tuple(distance.shape)}"
         )
     xp = namespace(values)
-    scale = xp.astype(xp.clip(detach(distance) / unit, 0.0, 1.0) ** 2, values.dtype)
+    scale = xp.astype(clip(detach(distance) / unit, 0.0, 1.0) ** 2, values.dtype)
     if len(scale.shape) < len(values.shape):
         scale = scale[..., None]
     held = detach(values)

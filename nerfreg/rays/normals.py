@@ -4,7 +4,12 @@ from typing import Any, Literal
 
 from jaxtyping import Float
 
-from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    namespace,
+)
 from nerfreg.checks import (
     require_choice,
     require_finite,
@@ -87,7 +92,7 @@ def normals_from_depth(
     if kind == "distance":
         directions = safe_unit(directions)
     xp = namespace(depth)
-    points = xp.clip(depth, -FARTHEST, FARTHEST)[..., None] * directions
+    points = clip(depth, -FARTHEST, FARTHEST)[..., None] * directions
 
     down, across = safe_unit(_difference(points, -3)), safe_unit(_difference(points, -2))
     normals = safe_unit(xp.linalg.cross(down, across), least=LEAST_SINE)

@@ -10,7 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nerfreg.arrays import at_least_float32, detach, namespace
+from nerfreg.arrays import (
+    at_least_float32,
+    clip,
+    detach,
+    namespace,
+)
 from nerfreg.rays.layout import Layout, ray_layout, spread, through
 
 __all__ = [
@@ -52,7 +57,7 @@ def mass_over(cells: Steps, steps: Steps) -> Any:
     begun_by_end = _last(cells.rays, cells.ends, steps.rays, steps.starts)
     mass = _between(steps, begun, begun_by_end)
     mass = mass + (_ahead(steps, begun, cells.starts) - _ahead(steps, begun_by_end, cells.ends))
-    return namespace(mass).clip(mass, 0.0)
+    return clip(mass, 0.0)
 
 
 def mass_around(cells: Steps, steps: Steps) -> Any:
@@ -141,7 +146,7 @@ def _between(steps: Steps, before: Any, last: Any) -> Any:
     mass = _take(steps.rays, sums, last) - _take(steps.rays, sums, before)
     # Where it is empty, a large gradient would enter twice, and leave its rounding in all weights.
     xp = namespace(mass)
-    return xp.where(before == last, 0.0, xp.clip(mass, 0.0))
+    return xp.where(before == last, 0.0, clip(mass, 0.0))
 
 
 def _ahead(steps: Steps, at: Any, t: Any) -> Any:
@@ -149,7 +154,7 @@ def _ahead(steps: Steps, at: Any, t: Any) -> Any:
     xp = namespace(t)
     weight, start, end = (_take(steps.rays, x, at) for x in steps[1:])
     length = xp.where((start <= t) & (t < end), end - t, 0.0)
-    return weight * (length / xp.clip(end - start, MIN_WIDTH))
+    return weight * (length / clip(end - start, MIN_WIDTH))
 
 
 def _take(rays: Layout, x: Any, index: Any) -> Any:
@@ -202,7 +207,7 @@ def _bisect(t: Any, bounds: Any, low: Any, high: Any) -> Any:
     xp = namespace(t)
     for _ in range(bounds.shape[0].bit_length()):
         middle = (low + high) // 2
-        probe = xp.take(bounds, xp.clip(middle, None, bounds.shape[0] - 1), axis=0)
+        probe = xp.take(bounds, clip(middle, None, bounds.shape[0] - 1), axis=0)
         above = (middle < high) & (probe <= t)
         low, high = xp.where(above, middle + 1, low), xp.where(above, high, middle)
     return low

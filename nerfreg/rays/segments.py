@@ -12,7 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerfreg.arrays import is_jax, namespace
+from nerfreg.arrays import (
+    clip,
+    is_jax,
+    namespace,
+)
 
 __all__ = ["segment_largest", "segment_offsets", "segment_scan", "segment_spread", "segment_sum"]
 
@@ -56,7 +60,7 @@ def segment_largest(x: Any, ray_indices: Any, offsets: Any, floor: float = 0.0) 
     if is_jax(x):
         largest = sys.modules["jax"].ops.segment_max
         found = largest(x, ray_indices, num_segments=n_rays, indices_are_sorted=True)
-        return namespace(x).clip(found, floor)
+        return clip(found, floor)
     out = np.full(n_rays, floor, x.dtype)
     np.maximum.at(out, ray_indices, x)
     return out

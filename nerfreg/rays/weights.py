@@ -4,7 +4,12 @@ from typing import Any
 
 from jaxtyping import Float, Integer
 
-from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    namespace,
+)
 from nerfreg.checks import require_floating, require_one_device, require_shape
 from nerfreg.rays.layout import Layout, before, ray_layout, spread, total
 
@@ -66,7 +71,7 @@ def weights_from_density(
         require_shape(name, "one a ray", rays.ray_shape, direction_norm=direction_norm)
         (norm,) = at_least_float32(direction_norm)
         # An infinite length of empty space would be 0 · ∞.
-        length = xp.clip(length * spread(rays, norm), None, 1e30)
+        length = clip(length * spread(rays, norm), None, 1e30)
     thickness = density * length
     return -xp.expm1(-thickness) * xp.exp(-_in_front(rays, thickness))
 
@@ -145,5 +150,5 @@ def _in_front(rays: Layout, thickness: Any) -> Any:
         # All rays are summed at once there, of which one of infinite thickness would leave the
         # others nothing. Behind this much nothing arrives: exp(−128) is 0, in float64 exp(−1000).
         xp = namespace(thickness)
-        thickness = xp.clip(thickness, None, 1e3 if thickness.dtype == xp.float64 else 128.0)
+        thickness = clip(thickness, None, 1e3 if thickness.dtype == xp.float64 else 128.0)
     return before(rays, thickness)

@@ -7,7 +7,10 @@ from typing import Any, Literal, overload
 from jaxtyping import Float
 from torch import Tensor
 
-from nerfreg.arrays import namespace
+from nerfreg.arrays import (
+    clip,
+    namespace,
+)
 from nerfreg.checks import require_choice
 from nerfreg.schedules.progress import is_number, progress, require_count
 
@@ -89,7 +92,7 @@ class FrequencyMask:
         xp = namespace(None if is_number(step) else step)
         device = {"device": step.device} if isinstance(step, Tensor) else {}
         octaves = xp.arange(n_octaves, dtype=xp.float32, **device)
-        return xp.clip(self.start + n_octaves * share - octaves, 0.0, 1.0)
+        return clip(self.start + n_octaves * share - octaves, 0.0, 1.0)
 
     @overload
     def columns(

@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from nerfreg.arrays import is_array, namespace
+from nerfreg.arrays import (
+    clip,
+    is_array,
+    namespace,
+)
 
 __all__ = ["is_number", "progress", "require_count"]
 
@@ -40,7 +44,7 @@ def progress(owner: str, step: Any, n_steps: int, begin: int = 0) -> Any:
     if not isinstance(step, Tensor) and xp.isdtype(step.dtype, "integral"):
         # torch divides integers; the standard does not.
         step = xp.astype(step, xp.__array_namespace_info__().default_dtypes()["real floating"])
-    return xp.clip((step - begin) / max(n_steps, 1), 0.0, 1.0)
+    return clip((step - begin) / max(n_steps, 1), 0.0, 1.0)
 
 
 def is_number(x: object) -> bool:

@@ -5,7 +5,9 @@ from typing import Any, Literal, cast, overload
 
 from torch import Tensor
 
-from nerfreg.arrays import namespace
+from nerfreg.arrays import (
+    clip,
+)
 from nerfreg.checks import require_choice
 from nerfreg.schedules.progress import is_number, progress, require_count
 
@@ -130,4 +132,4 @@ class SampleSpaceAnnealing:
             return 1.0 - (1.0 - self.start) * (1.0 - share)
         if is_number(share):
             return max(share, self.start)
-        return namespace(share).clip(share, self.start)
+        return clip(share, self.start)

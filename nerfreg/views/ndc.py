@@ -9,7 +9,12 @@ from typing import Any
 
 from jaxtyping import Float
 
-from nerfreg.arrays import Array, at_least_float32, namespace
+from nerfreg.arrays import (
+    Array,
+    at_least_float32,
+    clip,
+    namespace,
+)
 from nerfreg.checks import require_arrays, require_floating
 from nerfreg.vectors import away_from_zero, length
 from nerfreg.views.pinhole import PIXEL_RADIUS, pinhole_rays
@@ -159,7 +164,7 @@ def depth_to_ndc(
     """
     oz, dz = _along_z("depth_to_ndc", "depth", depth, rays, near)
     (depth,) = at_least_float32(depth)
-    return 1 - near / namespace(depth).clip(-(oz + depth * dz), NEAREST * near)
+    return 1 - near / clip(-(oz + depth * dz), NEAREST * near)
 
 
 def ndc_to_depth(
@@ -197,7 +202,7 @@ def ndc_to_depth(
     oz, dz = _along_z("ndc_to_depth", "t", t, rays, near)
     (t,) = at_least_float32(t)
     xp = namespace(t)
-    z = near / xp.clip(1 - t, float(xp.finfo(t.dtype).eps))
+    z = near / clip(1 - t, float(xp.finfo(t.dtype).eps))
     return -(z + oz) / away_from_zero(dz)
 
 

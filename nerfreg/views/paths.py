@@ -6,7 +6,13 @@ from typing import Any
 
 from jaxtyping import Float
 
-from nerfreg.arrays import Array, as_like, like, namespace
+from nerfreg.arrays import (
+    Array,
+    as_like,
+    clip,
+    like,
+    namespace,
+)
 from nerfreg.checks import require_arrays, require_number
 from nerfreg.vectors import cross, length, unit
 from nerfreg.views.cameras import Cameras
@@ -87,7 +93,7 @@ def orbit_path(
     axis = unit(mean_up(c2w) if up is None else as_like(up, c2w))
     offsets = c2w[..., 3] - centre
     height = xp.mean(offsets @ axis)
-    across = xp.sqrt(xp.clip(xp.mean(length(offsets) ** 2) - height**2, 0.0))
+    across = xp.sqrt(clip(xp.mean(length(offsets) ** 2) - height**2, 0.0))
     # The circle starts on the side of +x, or of +y where the axis runs along x.
     x, y, _ = xp.unstack(xp.eye(3, **like(c2w)))
     start = xp.where(xp.abs(axis[0]) > 0.9, y, x)

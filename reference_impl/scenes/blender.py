@@ -39,7 +39,11 @@ def load_blender(
         train, test, rule = splits.blender(list(at_hand["train"]), list(at_hand["test"]), n_views)
     except ValueError as error:
         raise SceneError(folder / "transforms_train.json", str(error)) from None
+    # Of the training frames that do not train some stay at hand, to choose settings on.
+    rest = [frame for number, frame in at_hand["train"].items() if number not in train]
     frames = [at_hand["train"][i] for i in train] + [at_hand["test"][i] for i in test]
+    n_used = len(frames)
+    frames += [rest[i] for i in splits.validation(len(rest), [])]
     half_angles = [_half_angle(frame) for frame in frames]
     images = load_images([frame.path for frame in frames], width, background=WHITE)
     height, width = images.shape[1:3]
@@ -57,7 +61,7 @@ def load_blender(
         cameras=cameras.to(dtype=torch.float32),
         names=[frame.name for frame in frames],
         train=list(range(len(train))),
-        test=list(range(len(train), len(frames))),
+        test=list(range(len(train), n_used)),
         near=NEAR,
         far=FAR,
         unseen=HemispherePoses.blender(),

@@ -167,6 +167,16 @@ def test_rays_without_opacity_are_left_alone(dtype, which) -> None:
         assert any(bool(x.any()) for x in gradients) == (opacity > 0.1)
 
 
+def test_float16_holds_the_gradient_where_the_neighbour_is_certain_not_to_stop() -> None:
+    starts, ends = torch.tensor([[0.0, 1.0]]).half(), torch.tensor([[1.0, 2.0]]).half()
+    weights = torch.tensor([[1.0, 0.0]]).half().requires_grad_()
+    neighbor = torch.tensor([[0.0, 1.0]]).half().requires_grad_()
+    information_gain(weights, starts, ends, neighbor, starts, ends).backward()
+    assert weights.grad.isfinite().all()
+    assert neighbor.grad.isfinite().all()
+    assert neighbor.grad[0, 0] < -5e3
+
+
 def test_an_open_background_is_compared_with_an_open_background() -> None:
     starts = torch.tensor([[1.0, 5.9]])
     ends = torch.tensor([[5.9, 1e10]])

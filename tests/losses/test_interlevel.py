@@ -96,8 +96,9 @@ def test_meets_nerfstudio(case) -> None:
     torch.testing.assert_close(value, numbers["lossfun_outer"].sum(-1), **exact)
     mean = value.mean() / final.shape[-1]
     torch.testing.assert_close(mean, numbers["loss"], **exact)
-    (gradient,) = torch.autograd.grad(mean, proposal)
+    (gradient,) = torch.autograd.grad(mean, proposal, retain_graph=True)
     torch.testing.assert_close(gradient, numbers["grad_weights_prop"][..., 0], **exact)
+    mean.backward()
     assert final.grad is None
     assert not numbers["grad_weights"].any()
 

@@ -62,9 +62,17 @@ def test_cameras_look_at_the_object(folder: Path):
 
 def test_reduced_pictures(folder: Path):
     scene = load_scene(folder, 8, width=10)
-    assert scene.images.shape == (12, 10, 10, 3)
+    assert scene.images.shape == (14, 10, 10, 3)  # two training frames of ten are left
     whole = load_scene(folder, 8).cameras
     torch.testing.assert_close(scene.cameras.intrinsics[0, 0, 0], whole.intrinsics[0, 0, 0] / 2)
+
+
+def test_training_frames_that_are_left_may_validate(folder: Path):
+    scene = load_scene(folder, 8)
+    for_validation = scene.for_validation()
+    assert [scene.names[i] for i in for_validation.test] == ["train/r_8", "train/r_75"]
+    assert not {*for_validation.test} & {*scene.train, *scene.test}
+    assert len(load_scene(folder, 3).for_validation().test) == 7
 
 
 def test_bad_input_is_named(folder: Path):

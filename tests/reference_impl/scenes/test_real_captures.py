@@ -89,7 +89,7 @@ def test_a_reconstruction_in_another_world():
 
 def test_lego():
     scene = load_scene(folder("lego"), 8)
-    assert scene.images.shape == (33, 400, 400, 3)
+    assert scene.images.shape == (35, 400, 400, 3)  # 8 train, 25 test, 2 are left
     numbers = [int(scene.names[i].rpartition("_")[2]) for i in scene.train]
     assert numbers == [2, 16, 26, 55, 73, 76, 86, 93]
     assert len(scene.test) == 25
