@@ -40,7 +40,8 @@ def load_blender(
     except ValueError as error:
         raise SceneError(folder / "transforms_train.json", str(error)) from None
     # Of the training frames that do not train some stay at hand, to choose settings on.
-    rest = [frame for number, frame in at_hand["train"].items() if number not in train]
+    left = sorted(at_hand["train"].keys() - train)
+    rest = [at_hand["train"][number] for number in left]
     frames = [at_hand["train"][i] for i in train] + [at_hand["test"][i] for i in test]
     n_used = len(frames)
     frames += [rest[i] for i in splits.validation(len(rest), [])]
