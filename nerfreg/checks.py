@@ -83,7 +83,8 @@ def require_number(
         holds: the rule as a function.
     """
     number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
-    if not math.isfinite(number) or not holds(number):
+    # Not math.isfinite, which cannot be compiled where options are symbols (dynamic=True).
+    if not -math.inf < number < math.inf or not holds(number):
         raise ValueError(f"{function}: {name} must be a number {rule}, got {value!r}")
 
 

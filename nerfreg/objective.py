@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,6 +116,7 @@ class Objective:
             inputs: term's name -> keyword arguments of its loss. Terms left out are not evaluated.
 
         Raises:
+            TypeError: a term's loss returned something else than a tensor.
             KeyError: ``inputs`` names a term that this objective does not have.
             ValueError: a term's loss returned something else than a scalar, or a value without
                 gradient for an input that has one; or no term received input.
@@ -129,7 +131,12 @@ class Objective:
         summands: list[Tensor] = []
         for name, arguments in inputs.items():
             loss, _ = self.terms[name]
-            value = loss(**arguments)
+            value: Any = loss(**arguments)
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"Objective: term {name!r} must return a torch.Tensor, got"
+                    f" {type(value).__name__}; losses alone take JAX and NumPy arrays"
+                )
             if value.ndim != 0:
                 raise ValueError(
                     f"Objective: term {name!r} must return a scalar, got shape"

@@ -71,7 +71,7 @@ class RegularizedStep(nn.Module):
         self.objective = build_objective(recipe)
         # What each loss asks for, by the names of its inputs.
         self.asked = {
-            name: tuple(signature(getattr(loss, "forward", loss)).parameters)
+            name: signature(getattr(loss, "forward", loss)).parameters
             for name, (loss, _) in recipe.terms.items()
         }
         # The photographs' embeddings never change.
@@ -140,6 +140,16 @@ class RegularizedStep(nn.Module):
 
         def hand(terms: Iterable[str], offered: dict[str, Tensor | None]) -> None:
             for name in terms:
+                missing = [
+                    key
+                    for key, parameter in self.asked[name].items()
+                    if key not in offered and parameter.default is parameter.empty
+                ]
+                if missing:
+                    raise ValueError(
+                        f"recipe {recipe.name}: term {name!r} asks for {', '.join(missing)}, but"
+                        f" its kind of term is offered {', '.join(offered)}"
+                    )
                 inputs[name] = {key: offered[key] for key in self.asked[name] if key in offered}
 
         inputs["color"] = {"rgb": rendering.rgb[of_color], "target": batch.color}

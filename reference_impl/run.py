@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +24,46 @@ from reference_impl.ray_space import RaySpace
 from reference_impl.regularized_step import visible_octaves
 from reference_impl.scenes import Scene, load_scene
 from reference_impl.scenes.depth_maps import load_depth_maps
+
+
+def build_recipe(config: Config, scene: Scene, steps: int) -> Recipe:
+    """The recipe for this scene, with an embedder if it takes one.
+
+    Raises:
+        ValueError: the recipe needs an embedder, or one is given to a recipe that takes none.
+    """
+    make = RECIPES[config.recipe]
+    embed: dict[str, Any] = {}
+    if "embed" in signature(make).parameters:
+        if not config.embedder:
+            raise ValueError(
+                f"--recipe {config.recipe}: needs --embedder MODEL[:CHECKPOINT], an open_clip model"
+            )
+        embed["embed"] = load_embedder(config.embedder)
+    elif config.embedder:
+        raise ValueError(f"--embedder: recipe {config.recipe} compares no images")
+    forward_facing = scene.ndc_near is not None
+    return make(forward_facing=forward_facing, n_views=config.views, n_steps=steps, **embed)
+
+
+def with_depth_maps(config: Config, scene: Scene, recipe: Recipe) -> Scene:
+    """The scene with the depth maps that the recipe's pairs need.
+
+    Raises:
+        ValueError: they are missing, or given to a recipe that looks at none.
+    """
+    if not recipe.pair_terms:
+        if config.depth_maps:
+            raise ValueError(f"--depth-maps: recipe {recipe.name} looks at none")
+        return scene
+    if not config.depth_maps:
+        names = ", ".join(scene.names[view] for view in scene.train)
+        raise ValueError(
+            f"--recipe {recipe.name}: needs --depth-maps FOLDER with a depth map for each training"
+            f" photograph: {names}"
+        )
+    maps = load_depth_maps(config.depth_maps, scene, config.depth_maps_kind)
+    return replace(scene, depth_maps=maps)
 
 
 @dataclass(frozen=True)
@@ -46,29 +88,9 @@ class Run:
         scene = load_scene(config.scene, config.views, width=resolve_width(config))
         if config.evaluate_on == "validation":
             scene = scene.for_validation()
-        if config.depth_maps:
-            if config.recipe != "sparsenerf":
-                raise ValueError(f"--depth-maps: recipe {config.recipe} looks at none")
-            maps = load_depth_maps(config.depth_maps, scene, config.depth_maps_kind)
-            scene = replace(scene, depth_maps=maps)
         steps = resolve_steps(config, scene.cameras.width, scene.cameras.height)
-        embed = {}
-        if config.recipe == "dietnerf":
-            if not config.embedder:
-                raise ValueError(
-                    "--recipe dietnerf: needs --embedder MODEL[:CHECKPOINT], an open_clip model"
-                )
-            embed = {"embed": load_embedder(config.embedder)}
-        elif config.embedder:
-            raise ValueError(f"--embedder: recipe {config.recipe} compares no images")
-        recipe = RECIPES[config.recipe](
-            forward_facing=scene.ndc_near is not None, n_views=config.views, n_steps=steps, **embed
-        )
-        if recipe.pair_terms and not scene.depth_maps:
-            raise ValueError(
-                f"--recipe {recipe.name}: needs --depth-maps FOLDER with a depth map for each"
-                " training photograph"
-            )
+        recipe = build_recipe(config, scene, steps)
+        scene = with_depth_maps(config, scene, recipe)
         embedded = config.scene == "embedded"
         ndc = recipe.coordinates == "ndc" and scene.ndc_near is not None
         model = replace(

@@ -75,6 +75,20 @@ def test_half_precision_is_lifted_to_float32_and_nothing_else_changes(name) -> N
 
 
 @EVERY
+def test_within_bounds_that_are_not_meant_to_be_met(name) -> None:
+    with library(name) as array:
+        x = array(np.array([-np.inf, -1.0, 0.0, 3.0, np.inf]))
+        assert np.asarray(arrays.within(x, -2.0, 2.0)).tolist() == [-2.0, -1.0, 0.0, 2.0, 2.0]
+        assert np.asarray(arrays.within(x, 0.0))[2:].tolist() == [0.0, 3.0, np.inf]
+
+
+def test_beyond_its_bounds_the_gradient_is_0() -> None:
+    x = torch.tensor([-3.0, -1.0, 1.0, 3.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(arrays.within(x, -2.0, 2.0).sum(), x)
+    assert gradient.tolist() == [0.0, 1.0, 1.0, 0.0]
+
+
+@EVERY
 def test_detach_keeps_the_numbers(name) -> None:
     with library(name) as array:
         assert np.asarray(arrays.detach(array(np.array([1.0, 2.0])))).tolist() == [1.0, 2.0]

@@ -122,6 +122,17 @@ def test_require_number_refuses_all_else(value) -> None:
         checks.require_number("f", "eps", value, "> 0", lambda x: x > 0)
 
 
+@pytest.mark.usefixtures("unhooked")
+def test_options_that_are_symbols_compile() -> None:
+    """``dynamic=True`` makes one of each number, a module's options included."""
+    torch.compiler.reset()
+    loss = nerfreg.RayEntropy(threshold=0.3)
+    compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend="aot_eager")
+    for n_rays in (3, 5):
+        weights = torch.rand(n_rays, 7) / 7
+        torch.testing.assert_close(compiled(weights), loss(weights))
+
+
 def test_require_choice() -> None:
     checks.require_choice("f", "norm", "l1", ("l1", "l2"))
     with pytest.raises(ValueError, match=r'f: norm must be "l1", "l2" or "max", got None'):

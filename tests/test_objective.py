@@ -119,3 +119,9 @@ def test_wrong_inputs():
         objective(0, {"vector": {"x": x_of(1)}})
     with pytest.raises(ValueError, match="'cut' returned a value without gradient"):
         objective(0, {"cut": {"x": x_of(1)}})
+
+
+def test_a_loss_of_another_library_is_refused():
+    objective = Objective({"numpy": (lambda x: x.numpy().sum(), 1.0)})
+    with pytest.raises(TypeError, match=r"term 'numpy' must return a torch\.Tensor, got float32"):
+        objective(0, {"numpy": {"x": torch.ones(2)}})

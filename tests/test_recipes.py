@@ -244,3 +244,11 @@ def test_sparsenerf_orders_depths_on_top_of_regnerf(forward_facing, rank, joined
     assert recipe.coarse_weights == base.coarse_weights
     assert recipe.annealing == base.annealing
     assert recipe.patch_terms["depth_smoothness"][1] == base.patch_terms["depth_smoothness"][1]
+
+
+def test_no_two_terms_share_a_name():
+    term = (DepthSmoothness(), 1.0)
+    with pytest.raises(ValueError, match="every term needs a name of its own.* a is taken twice"):
+        Recipe("mine", "me", ray_terms={"a": term}, patch_terms={"a": term})
+    with pytest.raises(ValueError, match="color is taken twice"):
+        Recipe("mine", "me", ray_terms={"color": term})

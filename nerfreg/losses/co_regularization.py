@@ -119,8 +119,9 @@ def _ssim(name: str, rgb: Any, other: Any, window: int) -> Any:
         raise ImportError(
             f"{name}: ssim_weight > 0 needs pytorch-msssim: pip install 'nerfreg[metrics]'"
         ) from error
+    dtype = torch.promote_types(rgb.dtype, other.dtype)
     a, b = (
-        x.clamp(-BRIGHTEST, BRIGHTEST).reshape(-1, height, width, 3).movedim(-1, 1)
+        x.to(dtype).clamp(-BRIGHTEST, BRIGHTEST).reshape(-1, height, width, 3).movedim(-1, 1)
         for x in (rgb, other)
     )
     with torch.autocast(rgb.device.type, enabled=False):

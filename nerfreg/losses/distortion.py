@@ -125,19 +125,21 @@ class _Packed(torch.autograd.Function):
         middle = torch.add(starts, width, alpha=0.5)
         gap = torch.empty_like(middle)
         torch.sub(middle[1:], middle[:-1], out=gap[:-1])
-        gap[final] = 0.0
+        gap.index_fill_(0, final, 0.0)
+        first, final = offsets[:-1].clamp_max(len(gap) - 1), final.clamp_min(0)
+        length = middle.index_select(0, final).double() - middle.index_select(0, first)
 
         sums = _cumulate(weights)
         at = sums.index_select(0, offsets)
         front = at[:-1].index_select(0, ray_indices)
         front = torch.sub(sums[1:], front, out=front).to(weights.dtype)
-        whole = (at[1:] - at[:-1]).to(weights.dtype)
-        behind = torch.index_select(whole, 0, ray_indices, out=middle).sub_(front)
+        whole = at[1:] - at[:-1]
+        behind = whole.to(weights.dtype).index_select(0, ray_indices).sub_(front)
 
         summand = torch.mul(front, behind).mul_(gap)
         summand.addcmul_(weights * weights, width, value=1 / 6)
         values = torch.segment_reduce(summand, "sum", offsets=offsets, unsafe=True).mul_(2.0)
-        return values, closed, width, gap, front, behind
+        return values, closed, width, gap, front, behind, whole * length
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -157,18 +159,16 @@ class _Packed(torch.autograd.Function):
             grads = iter(torch.autograd.grad(values, wanted, grad, create_graph=True))
             return *(next(grads) if x else None for x in ctx.needs_input_grad[:3]), None, None
 
-        closed, width, gap, front, behind = found
+        closed, width, gap, front, behind, moment = found
         # A mean or a sum over rays hands each the same number.
         grad = 2.0 * (grad[:1] if grad.stride(0) == 0 else grad.index_select(0, ray_indices))
 
         # To weight i belongs Σ_j w_j |m_i − m_j|. From a sample to the next it grows by
         # gap · (front − behind), and a ray's first and last sum to opacity times length.
-        first, final = offsets[:-1].clamp_max(weights.shape[0] - 1), offsets[1:] - 1
-        length = starts[final] - starts[first] + 0.5 * (width[final] - width[first])
         excess = front - behind
         sums = _cumulate(excess * gap)
         at = sums.index_select(0, offsets)
-        distance = 0.5 * (front[final] * length - at[1:] - at[:-1])
+        distance = 0.5 * (moment - at[1:] - at[:-1])
         distance = distance.index_select(0, ray_indices).add_(sums[:-1]).to(weights.dtype)
         to_weights = distance.addcmul_(weights, width, value=1 / 3).mul_(grad)
         if not any(ctx.needs_input_grad[1:3]):

@@ -3,11 +3,7 @@
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    clip,
-    detach,
-)
+from nerfreg.arrays import Array, detach, within
 from nerfreg.checks import require_floating, require_mask, require_number, require_one_device
 from nerfreg.losses.reduction import Reduction, reduce
 from nerfreg.rays.layout import ray_layout, total
@@ -101,7 +97,7 @@ def interlevel(
         steps_of(rays, valid, detach(weights), starts, ends),
         steps_of(proposal_rays, valid, proposal_weights, proposal_starts, proposal_ends),
     )
-    excess = clip(cells.weights - mass_around(cells, proposed), 0.0)
+    excess = within(cells.weights - mass_around(cells, proposed), 0.0)
     values = total(cells.rays, excess * (excess / (cells.weights + eps)))
     return reduce(values, reduction, valid, function=name)
 

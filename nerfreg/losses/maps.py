@@ -45,6 +45,11 @@ def require_maps(function: str, rendered: Any, depth: Any, valid: Any) -> None:
             f"{function}: rendered and depth must be (…, H, W) with two pixels or more,"
             f" got {tuple(depth.shape)}"
         )
+    if depth.shape[-1] == 1:
+        raise ValueError(
+            f"{function}: rendered and depth must be (…, H, W) with several pixels in a row; drop a"
+            f" last axis of one channel, got {tuple(depth.shape)}"
+        )
     require_mask(function, depth.shape, valid, depth)
     require_finite(function, valid, depth=depth)
 

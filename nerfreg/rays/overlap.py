@@ -10,12 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nerfreg.arrays import (
-    at_least_float32,
-    clip,
-    detach,
-    namespace,
-)
+from nerfreg.arrays import at_least_float32, clip, detach, namespace
 from nerfreg.rays.layout import Layout, ray_layout, spread, through
 
 __all__ = [
@@ -55,9 +50,11 @@ def mass_over(cells: Steps, steps: Steps) -> Any:
     """
     begun = _last(cells.rays, cells.starts, steps.rays, steps.starts)
     begun_by_end = _last(cells.rays, cells.ends, steps.rays, steps.starts)
-    mass = _between(steps, begun, begun_by_end)
-    mass = mass + (_ahead(steps, begun, cells.starts) - _ahead(steps, begun_by_end, cells.ends))
-    return clip(mass, 0.0)
+    whole = _between(steps, begun, begun_by_end)
+    # Where it is empty, a large gradient would enter twice, and leave its rounding in all weights.
+    whole = namespace(whole).where(begun == begun_by_end, 0.0, whole)
+    parts = _ahead(steps, begun, cells.starts) - _ahead(steps, begun_by_end, cells.ends)
+    return clip(whole + parts, 0.0)
 
 
 def mass_around(cells: Steps, steps: Steps) -> Any:
@@ -75,7 +72,7 @@ def mass_inside(cells: Steps, steps: Steps) -> Any:
     """Sum the whole weights of what lies in (start, end] of ``cells``: never more than is over."""
     begun = _last(cells.rays, cells.starts, steps.rays, steps.starts)
     ended = _last(cells.rays, cells.ends, steps.rays, steps.ends)
-    return _between(steps, begun, ended)
+    return clip(_between(steps, begun, ended), 0.0)  # one that holds the cell has not ended
 
 
 def layout_beside(
@@ -142,34 +139,36 @@ def _packed(steps: Steps) -> Steps:
 
 def _between(steps: Steps, before: Any, last: Any) -> Any:
     """Sum the weights after one sample and up to another."""
-    sums = through(steps.rays, steps.weights)
-    mass = _take(steps.rays, sums, last) - _take(steps.rays, sums, before)
-    # Where it is empty, a large gradient would enter twice, and leave its rounding in all weights.
-    xp = namespace(mass)
-    return xp.where(before == last, 0.0, clip(mass, 0.0))
+    sums = _after_zero(steps.rays, through(steps.rays, steps.weights))
+    return _take(steps.rays, sums, last) - _take(steps.rays, sums, before)
 
 
 def _ahead(steps: Steps, at: Any, t: Any) -> Any:
     """Tell what of the weight of a sample, whose interval has begun at t, lies beyond t."""
     xp = namespace(t)
-    weight, start, end = (_take(steps.rays, x, at) for x in steps[1:])
+    samples = (_after_zero(steps.rays, x) for x in steps[1:])
+    weight, start, end = (_take(steps.rays, x, at) for x in samples)
     length = xp.where((start <= t) & (t < end), end - t, 0.0)
     return weight * (length / clip(end - start, MIN_WIDTH))
 
 
-def _take(rays: Layout, x: Any, index: Any) -> Any:
-    """Take samples by their index along the ray (packed: among all); 0 where it is −1."""
+def _after_zero(rays: Layout, x: Any) -> Any:
+    """Put a zero in front of the samples of each ray (packed: of all)."""
     xp = namespace(x)
-    index = xp.where(index < 0, x.shape[-1], index)
     if rays.ray_indices is None:
-        padded = xp.concat([x, xp.zeros_like(x[..., :1])], axis=-1)
-        return xp.take_along_axis(padded, index, axis=-1)
-    padded = xp.concat([x, xp.zeros_like(rays.offsets[:1], dtype=x.dtype)], axis=0)
-    return xp.take(padded, index, axis=0)
+        return xp.concat([xp.zeros_like(x[..., :1]), x], axis=-1)
+    return xp.concat([xp.zeros_like(rays.offsets[:1], dtype=x.dtype), x], axis=0)
+
+
+def _take(rays: Layout, x: Any, place: Any) -> Any:
+    """Take from what :func:`_after_zero` gave at places that :func:`_last` found."""
+    if rays.ray_indices is None:
+        return namespace(x).take_along_axis(x, place, axis=-1)
+    return namespace(x).take(x, place, axis=0)
 
 
 def _last(rays: Layout, t: Any, of: Layout, bounds: Any) -> Any:
-    """Find the last of a ray's ``bounds`` that is ≤ t, as an index for :func:`_take`.
+    """Find the last of a ray's ``bounds`` that is ≤ t: its place, from 1 (packed: among all), or 0.
 
     Args:
         rays: how ``t`` lies, in order on each ray.
@@ -188,18 +187,18 @@ def _last(rays: Layout, t: Any, of: Layout, bounds: Any) -> Any:
         found = torch.searchsorted(*keys, right=True)
     else:
         found = _bisect(t, bounds, begins, xp.take(of.offsets, rays.ray_indices + 1, axis=0))
-    return xp.where(found > begins, found - 1, -1)
+    return xp.where(found > begins, found, 0)
 
 
 def _last_dense(t: Any, bounds: Any) -> Any:
     if isinstance(t, Tensor):
-        return torch.searchsorted(bounds.contiguous(), t.contiguous(), right=True) - 1
+        return torch.searchsorted(bounds.contiguous(), t.contiguous(), right=True)
     # Sorted together, with bounds first among equals, each t has its own rank and the bounds ≤ t in
     # front of it.
     xp = namespace(t)
     order = xp.argsort(xp.concat([bounds, t], axis=-1), axis=-1, stable=True)
     place = xp.argsort(order, axis=-1)[..., bounds.shape[-1] :]
-    return place - xp.arange(t.shape[-1], dtype=place.dtype) - 1
+    return place - xp.arange(t.shape[-1], dtype=place.dtype)
 
 
 def _bisect(t: Any, bounds: Any, low: Any, high: Any) -> Any:

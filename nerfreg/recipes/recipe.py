@@ -22,6 +22,9 @@ class Recipe:
     Each term is name -> (loss, weight). A loss, a module or a function, is called with those of its
     kind's inputs that it names, so that one of one's own takes part without a word to anybody.
 
+    Raises:
+        ValueError: two terms have one name, or one is named as the colour loss: ``color``.
+
     Attributes:
         name: what users type.
         source: the paper, and where its numbers were read.
@@ -81,6 +84,16 @@ class Recipe:
     coordinates: Literal["ndc", "metric"] = "ndc"
     encoding: Literal["integrated", "positional"] = "integrated"
     append_position: bool = False
+
+    def __post_init__(self) -> None:
+        kinds = (self.ray_terms, self.keypoint_terms, self.patch_terms, self.pair_terms)
+        names = ["color", *(name for terms in (*kinds, self.image_terms) for name in terms)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"Recipe: every term needs a name of its own, beside the colour loss's «color»;"
+                f" {', '.join(twice)} is taken twice"
+            )
 
     @property
     def terms(self) -> dict[str, Term]:

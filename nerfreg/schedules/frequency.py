@@ -1,6 +1,5 @@
 """Frequency masks (FreeNeRF): show a field the low octaves of its encoding before the high ones."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -11,7 +10,7 @@ from nerfreg.arrays import (
     clip,
     namespace,
 )
-from nerfreg.checks import require_choice
+from nerfreg.checks import require_choice, require_number
 from nerfreg.schedules.progress import is_number, progress, require_count
 
 __all__ = ["FrequencyMask"]
@@ -44,8 +43,8 @@ class FrequencyMask:
     Raises:
         ValueError: ``n_steps`` is negative or not whole; ``start`` is negative or not finite.
 
-    Source: Yang et al. 2023 (FreeNeRF), frequency regularization, with start = 1 and N = 90, 70 and
-    50 % of the steps for 3, 6 and 9 views. *Differs from upstream in:* upstream counts groups of
+    Source: Yang et al. 2023 (FreeNeRF), frequency regularization, with start = 0 beside the position
+    itself and N = 90, 70 and 50 % of the steps for 3, 6 and 9 views. *Differs from upstream in:* upstream counts groups of
     three columns, not octaves: the position itself is its first group, and a sine and a cosine are
     two. Its JAX code lays them over features sorted as all sines, then all cosines, so that
     half-way every sine is visible and no cosine (``columns(…, "released")``); its torch code for
@@ -66,8 +65,7 @@ class FrequencyMask:
 
     def __post_init__(self) -> None:
         require_count("FrequencyMask", "n_steps", self.n_steps)
-        if not 0.0 <= self.start < math.inf:
-            raise ValueError(f"FrequencyMask: start must be finite and >= 0, got {self.start}")
+        require_number("FrequencyMask", "start", self.start, ">= 0", lambda x: x >= 0.0)
 
     @overload
     def __call__(self, step: int | Tensor, n_octaves: int) -> Float[Tensor, " octaves"]: ...

@@ -1,13 +1,12 @@
 """Spatial annealing of the pre-filter (SANeRF): blur what a field is asked, less and less."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from torch import Tensor
 
 from nerfreg.arrays import namespace
-from nerfreg.checks import require_choice
+from nerfreg.checks import require_choice, require_number
 from nerfreg.schedules.progress import is_number, progress, require_count
 
 __all__ = ["PrefilterAnnealing"]
@@ -57,10 +56,8 @@ class PrefilterAnnealing:
         require_count("PrefilterAnnealing", "n_steps", self.n_steps)
         require_choice("PrefilterAnnealing", "form", self.form, ("smooth", "released"))
         for name in ("start", "halvings"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"PrefilterAnnealing: {name} must be finite and >= 0, got {getattr(self, name)}"
-                )
+            value = getattr(self, name)
+            require_number("PrefilterAnnealing", name, value, ">= 0", lambda x: x >= 0.0)
 
     @overload
     def __call__(self, step: int) -> float: ...

@@ -113,8 +113,9 @@ def some_samples(
 
     Rays are left without any, also the first and the last, and with one.
     """
-    sets = {"ray_indices": regularizer.per_sample}
-    sets |= {name: x for name, x in regularizer.packed_beside.items() if rng.random() < 0.7}
+    sets = {"ray_indices": regularizer.per_sample, **regularizer.packed_beside}
+    if len(sets) > 1 and rng.random() < 0.6:  # either may be dense beside the other
+        del sets[list(sets)[rng.integers(2)]]
     found = {}
     for indices, (name, *_) in sets.items():
         keep = rng.random(inputs[name].shape[:2]) < 0.6
@@ -136,7 +137,7 @@ def set_of(regularizer: Regularizer, name: str) -> str | None:
 
 def pack(regularizer: Regularizer, inputs: Arrays, keep: dict[str, np.ndarray]) -> Arrays:
     """Lay the samples that are kept one after the other."""
-    packed: Arrays = {"n_rays": len(keep["ray_indices"])}
+    packed: Arrays = {"n_rays": len(keep["ray_indices"])} if "ray_indices" in keep else {}
     packed |= {indices: np.nonzero(kept)[0] for indices, kept in keep.items()}
     for name, x in inputs.items():
         indices = set_of(regularizer, name)

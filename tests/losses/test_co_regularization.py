@@ -122,6 +122,14 @@ def test_autocast_does_not_reach_the_windows() -> None:
     assert torch.equal(got, expected)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_images_of_two_precisions(reverse) -> None:
+    a, b = torch.rand(2, 12, 12, 3, dtype=torch.float64)
+    expected = co_regularization(a, b)
+    a, b = (a.float(), b) if reverse else (a, b.float())
+    assert co_regularization(a, b).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_without_ssim_any_library_and_any_size_will_do() -> None:
     rgb, other = images(2, 1, 2, 3)
     expected = abs(rgb - other).mean()

@@ -3,8 +3,17 @@
 import pytest
 import torch
 
-from nerfreg.losses import pearson_depth
+from nerfreg.losses import pearson_depth, scale_shift_invariant_depth
 from nerfreg.losses.maps import cut, mean, root, unit_range
+
+
+@pytest.mark.parametrize("loss", [pearson_depth, scale_shift_invariant_depth])
+@pytest.mark.parametrize("shape", [(2, 8, 6, 1), (8, 1)])
+def test_a_renderers_channel_is_no_map_of_one_column(loss, shape) -> None:
+    """As gsplat gives depth: each row would be a map of its own."""
+    depth = torch.rand(shape)
+    with pytest.raises(ValueError, match=r"drop a last axis of one channel, got \(.*8,.* 1\)"):
+        loss(depth, depth)
 
 
 def test_patches_tile_a_map_from_its_top_left() -> None:

@@ -223,6 +223,15 @@ def test_a_ray_keeps_what_float64_leaves_it_beside_all_others(big, small, own, b
     assert error.max() <= own * largest
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_jax_keeps_what_lies_in_front_of_a_large_sample(backwards) -> None:
+    jax = pytest.importorskip("jax")
+    x = np.array([0.1, 0.2, 128.0, 0.2, 0.1], np.float32)
+    at, offsets = jax.numpy.zeros(5, int), jax.numpy.asarray([0, 5])
+    scan = segment_scan(jax.numpy.asarray(x), at, offsets, inclusive=False, backwards=backwards)
+    assert scan[2] == pytest.approx(0.3, rel=2e-7)
+
+
 @pytest.mark.parametrize("big", [1e3, 1e30])
 def test_jax_keeps_rays_apart_whatever_their_size(big) -> None:
     """It has no float64 by default, and sums each ray by itself."""

@@ -86,6 +86,12 @@ def test_a_loss_is_handed_what_its_forward_names():
     torch.testing.assert_close(pairs[:, :, 1:], neighbors[:, :, :-1])
 
 
+def test_a_loss_that_asks_for_what_is_not_there_is_named():
+    step = make_step("mipnerf", ray_terms={"mine": (lambda weights, colour: weights.sum(), 1.0)})
+    with pytest.raises(ValueError, match="recipe mipnerf: term 'mine' asks for colour, but"):
+        step(0, torch.Generator().manual_seed(0))
+
+
 def test_images_come_when_their_turn_is(options_of):
     step = make_step("dietnerf", options=options_of("dietnerf"), image_every=3, image_size=8)
     for now, expected in ((0, True), (1, False), (2, False), (3, True)):

@@ -461,6 +461,14 @@ def test_out_must_be_free(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--recipe", "dietnerf"], "--recipe dietnerf: needs --embedder MODEL"),
+        (["--embedder", "random"], "--embedder: recipe fewview compares no images"),
+        (
+            ["--recipe", "sparsenerf"],
+            "needs --depth-maps FOLDER with a depth map for each training",
+        ),
+        (["--depth-maps", "."], "--depth-maps: recipe fewview looks at none"),
+        (["--recipe", "sparsenerf", "--depth-maps", "no/where"], "no/where: no such folder"),
         (["--recipe", "magic"], "--recipe magic: unknown, choose one of mipnerf"),
         (["--views", "0"], "--views must be at least 1, got 0"),
         (["--views", "19"], "19"),

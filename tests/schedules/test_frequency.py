@@ -165,9 +165,10 @@ def test_no_octave_is_no_mask():
     [
         ((-1,), "FrequencyMask: n_steps must be a whole number >= 0, got -1"),
         ((1.5,), "FrequencyMask: n_steps must be a whole number >= 0, got 1.5"),
-        ((10, -0.1), "FrequencyMask: start must be finite and >= 0, got -0.1"),
-        ((10, float("nan")), "FrequencyMask: start must be finite and >= 0, got nan"),
-        ((10, float("inf")), "FrequencyMask: start must be finite and >= 0, got inf"),
+        ((10, -0.1), "FrequencyMask: start must be a number >= 0, got -0.1"),
+        ((10, float("nan")), "FrequencyMask: start must be a number >= 0, got nan"),
+        ((10, "all"), "FrequencyMask: start must be a number >= 0, got 'all'"),
+        ((10, float("inf")), "FrequencyMask: start must be a number >= 0, got inf"),
     ],
 )
 @pytest.mark.usefixtures("unhooked")

@@ -87,10 +87,11 @@ def test_a_tensor_step_gives_the_same_on_its_device() -> None:
     [
         ((-1, 0.15), "n_steps must be a whole number >= 0, got -1"),
         ((1.5, 0.15), "n_steps must be a whole number >= 0, got 1.5"),
-        ((10, -0.1), "start must be finite and >= 0, got -0.1"),
-        ((10, float("inf")), "start must be finite and >= 0, got inf"),
-        ((10, 0.15, -1.0), "halvings must be finite and >= 0, got -1.0"),
-        ((10, 0.15, float("nan")), "halvings must be finite and >= 0, got nan"),
+        ((10, -0.1), "start must be a number >= 0, got -0.1"),
+        ((10, "wide"), "start must be a number >= 0, got 'wide'"),
+        ((10, float("inf")), "start must be a number >= 0, got inf"),
+        ((10, 0.15, -1.0), "halvings must be a number >= 0, got -1.0"),
+        ((10, 0.15, float("nan")), "halvings must be a number >= 0, got nan"),
         ((10, 0.15, 6.0, "code"), 'form must be "smooth" or "released", got \'code\''),
     ],
 )
