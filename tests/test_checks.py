@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nerfreg import checks
+from nerfreg import RayEntropy, checks
 from tests.laws.calls import library
 
 EVERY = pytest.mark.parametrize("name", ["torch", "numpy", "jax", "strict"])
@@ -126,7 +126,7 @@ def test_require_number_refuses_all_else(value) -> None:
 def test_options_that_are_symbols_compile() -> None:
     """``dynamic=True`` makes one of each number, a module's options included."""
     torch.compiler.reset()
-    loss = nerfreg.RayEntropy(threshold=0.3)
+    loss = RayEntropy(threshold=0.3)
     compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend="aot_eager")
     for n_rays in (3, 5):
         weights = torch.rand(n_rays, 7) / 7

@@ -248,7 +248,7 @@ def test_sparsenerf_orders_depths_on_top_of_regnerf(forward_facing, rank, joined
 
 def test_no_two_terms_share_a_name():
     term = (DepthSmoothness(), 1.0)
-    with pytest.raises(ValueError, match="every term needs a name of its own.* a is taken twice"):
+    with pytest.raises(ValueError, match=r"every term needs a name of its own.* a is taken twice"):
         Recipe("mine", "me", ray_terms={"a": term}, patch_terms={"a": term})
     with pytest.raises(ValueError, match="color is taken twice"):
         Recipe("mine", "me", ray_terms={"color": term})

@@ -13,6 +13,7 @@ from nerfreg.arrays import (
     erfc,
     is_float16,
     namespace,
+    within,
 )
 from nerfreg.checks import (
     require_choice,
@@ -168,7 +169,7 @@ def _normal_mass(starts: Any, ends: Any, mean: Any, std: Any) -> Any:
     right = low + high > 0
     low, high = xp.where(right, -high, low), xp.where(right, -low, high)
     mass = 0.5 * (erfc(high * -math.sqrt(0.5)) - erfc(low * -math.sqrt(0.5)))
-    return xp.where(low > high, 0.0, mass)
+    return within(mass, 0.0)  # an interval that ends before it starts has none
 
 
 def _bounded_widths(rays: Layout, starts: Any, ends: Any) -> Any:

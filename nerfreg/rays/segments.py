@@ -171,8 +171,8 @@ def _jax_scan(x: Any, ray_indices: Any, inclusive: bool, backwards: bool) -> Any
         return xp.where(left[1] == right[1], left[0], 0.0) + right[0], right[1]
 
     if not inclusive:
-        # Each sample gets its neighbour's number. Taking its own off the sum instead would lose what
-        # a large one hides: (0.1 + 128) − 128 is not 0.1.
+        # Each gets its neighbour's number: its own, taken off the sum, would take along what a big
+        # one hides. (0.1 + 128) − 128 is not 0.1.
         end, same = xp.zeros_like(x[:1]), ray_indices[1:] == ray_indices[:-1]
         if backwards:
             x = xp.concat([xp.where(same, x[1:], 0.0), end], axis=0)

@@ -43,9 +43,10 @@ class FrequencyMask:
     Raises:
         ValueError: ``n_steps`` is negative or not whole; ``start`` is negative or not finite.
 
-    Source: Yang et al. 2023 (FreeNeRF), frequency regularization, with start = 0 beside the position
-    itself and N = 90, 70 and 50 % of the steps for 3, 6 and 9 views. *Differs from upstream in:* upstream counts groups of
-    three columns, not octaves: the position itself is its first group, and a sine and a cosine are
+    Source: Yang et al. 2023 (FreeNeRF), frequency regularization, with start = 0 beside the
+    position itself and N = 90, 70 and 50 % of the steps for 3, 6 and 9 views. *Differs from
+    upstream in:* upstream counts groups of three columns, not octaves: the position itself is its
+    first group, and a sine and a cosine are
     two. Its JAX code lays them over features sorted as all sines, then all cosines, so that
     half-way every sine is visible and no cosine (``columns(…, "released")``); its torch code for
     DietNeRF shows the sine of an octave before the cosine. Here one weight counts for both.
