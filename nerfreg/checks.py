@@ -209,7 +209,7 @@ def require_finite(function: str, valid: Any = None, **arrays: Any) -> None:
         holds = namespace(value).isfinite(value)
         if valid is not None:
             holds = holds | ~valid[(..., *[None] * (len(value.shape) - len(valid.shape)))]
-        require_values(function, name, value, "finite where it counts", holds)
+        require_values(function, name, value, "finite (or not valid)", holds)
 
 
 def require_values(
@@ -231,7 +231,9 @@ def require_values(
     bad = xp.logical_not(holds(value) if callable(holds) else holds)
     if bool(xp.any(bad)):
         n_bad = int(xp.sum(xp.astype(bad, xp.int32)))
+        smallest = float(xp.min(value))
+        shown = "" if math.isnan(smallest) else f" (smallest: {smallest:g})"
         raise ValueError(
             f"{function}: {name} must be {rule} everywhere, but {n_bad} of"
-            f" {math.prod(value.shape)} values are not (smallest: {float(xp.min(value)):g})"
+            f" {math.prod(value.shape)} values are not{shown}"
         )

@@ -175,7 +175,8 @@ def ray_layout(
             ``n_rays`` is no whole number.
         ValueError: shapes or devices differ; a dense ray without samples; only one of
             ``ray_indices`` and ``n_rays``; while values are checked, ``ray_indices`` is unsorted or
-            outside of [0, n_rays).
+            outside of [0, n_rays), an interval ends before it starts, or a weight, alpha or density
+            is negative (NaN passes: it may lie where nothing counts).
     """
     given = {name: x for name, x in samples.items() if x is not None}
     name, x = next(iter(given.items()))
@@ -187,6 +188,7 @@ def ray_layout(
         require_same_shape(function, "(…, S)", **given)
         if len(x.shape) == 0 or x.shape[-1] == 0:
             raise ValueError(f"{function}: {name} must be (…, S) with S >= 1, got {tuple(x.shape)}")
+        _check_values(function, given)
         return Layout(tuple(x.shape)[:-1])
 
     require_arrays(function, **given, **{named: ray_indices})
@@ -215,4 +217,17 @@ def ray_layout(
         require_values(function, named, ray_indices, rule, in_range)
         rises = ray_indices[1:] >= ray_indices[:-1]
         require_values(function, named, ray_indices[1:], "sorted", rises)
+    _check_values(function, given)
     return Layout((int(n_rays),), ray_indices, segment_offsets(ray_indices, int(n_rays)))
+
+
+def _check_values(function: str, samples: dict[str, Any]) -> None:
+    """Raise, while values are checked, where an interval runs backwards or a share is negative."""
+    if not value_checks():
+        return
+    for name, x in samples.items():
+        if name.endswith("ends"):
+            starts = name.removesuffix("ends") + "starts"
+            require_values(function, name, x, f">= {starts}", ~(x < samples[starts]))
+        elif name.endswith(("weights", "alpha", "density")):
+            require_values(function, name, x, ">= 0", ~(x < 0))

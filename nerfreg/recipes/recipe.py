@@ -36,7 +36,8 @@ class Recipe:
             (n, P, P, …) and, of rays to their right neighbours in the patch, ``weights, starts,
             ends, neighbor_weights, neighbor_starts, neighbor_ends``.
         pair_terms: losses on pairs of pixels of a photograph with a given depth map (monocular);
-            inputs ``rendered, depth, valid`` (n, 2), both depths from 0 (nearest) to 1 (farthest).
+            inputs ``valid`` (n,), ``rendered`` (n, 2) from 0 (near) to 1 (far), and the given
+            ``depth`` (n, 2) from 1 (nearest) to 2 (farthest).
         image_terms: losses on small whole images from unseen poses; inputs ``rgb`` (1, S, S, 3) and
             ``target``, a training photograph's embedding.
         coarse_weights: name -> weight of the same loss on the coarse level of a two-level sampler;

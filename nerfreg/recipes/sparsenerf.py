@@ -19,7 +19,7 @@ def sparsenerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
 
     Source: Wang et al., SparseNeRF, ICCV 2023; released configurations; margins 1e-4.
     *Differs from upstream in:* pairs lie up to 8 pixels apart and are drawn among the colour rays,
-    half of them; a pair is continuous where the map's depths, from 0 to 1, differ by at most 2 % of
+    half of them; a pair is continuous where the map's depths, from 1 to 2, differ by at most 1 % of
     the larger (upstream: nearest neighbours in the map's depth).
     """
     rank, continuity = (0.5, 0.005) if forward_facing else (0.2, 0.2)
@@ -30,7 +30,7 @@ def sparsenerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
         source="Wang et al., SparseNeRF, ICCV 2023 (released configurations); on RegNeRF's",
         pair_terms={
             "depth_ranking": (DepthRanking(), rank),
-            "depth_continuity": (DepthContinuity(tolerance=0.02), continuity),
+            "depth_continuity": (DepthContinuity(tolerance=0.01), continuity),
         },
         pair_share=0.5,
         pair_reach=8,

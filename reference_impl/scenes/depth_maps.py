@@ -28,8 +28,9 @@ def load_depth_maps(folder: str | Path, scene: Scene, kind: DepthMapKind) -> dic
             answer.
 
     Returns:
-        View -> (H, W) float32 of the photographs' size, from 0 (nearest) to 1 (farthest) in each
-        map; NaN where the file has NaN, infinity or, of a ``"depth"``, 0 and less.
+        View -> (H, W) float32 of the photographs' size, from 1 (nearest) to 2 (farthest) in each
+        map, so that a share of a depth means something everywhere; NaN where the file has NaN,
+        infinity or, of a ``"depth"``, 0 and less.
 
     Raises:
         SceneError: a map is missing, damaged, of another shape, or has no two different numbers.
@@ -66,7 +67,7 @@ def _load(folder: Path, photograph: str, size: tuple[int, int], kind: DepthMapKi
     if not len(known) or known.min() == known.max():
         raise SceneError(path, "a depth map without two different numbers orders nothing")
     share = (values - known.min()) / (known.max() - known.min())
-    return (share if kind == "depth" else 1.0 - share).float()
+    return (1.0 + share if kind == "depth" else 2.0 - share).float()
 
 
 def _read(path: Path) -> Tensor:

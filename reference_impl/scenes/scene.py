@@ -45,7 +45,7 @@ class Scene:
         points: structure-from-motion points seen in views that do not train: for evaluation, never
             for training.
         depth: (N, H, W) exact z-depth where it is known (synthetic scenes), else ``None``.
-        depth_maps: (H, W) of training views, given by the user, from 0 (nearest) to 1 (farthest),
+        depth_maps: (H, W) of training views, given by the user, from 1 (nearest) to 2 (farthest),
             NaN where unknown: an order more than a measure.
     """
 

@@ -460,3 +460,25 @@ def test_the_norm_of_directions_is_one_number_a_ray_on_their_device() -> None:
         weights(x, 0 * x, x, torch.ones(5, device="meta"), **layout)
     with pytest.raises(TypeError, match=r"one library, got .*, direction_norm numpy"):
         weights(x, 0 * x, x, np.ones(5, np.float32), **layout)
+
+
+@pytest.mark.parametrize("layout", [{}, {"ray_indices": torch.zeros(2).long(), "n_rays": 1}])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ends": torch.tensor([0.5, 2.0])}, r"f: ends must be >= starts everywhere, but 1 of 2"),
+        (
+            {"weights": torch.tensor([0.5, -1.0])},
+            r"f: weights must be >= 0 everywhere.*smallest: -1",
+        ),
+    ],
+)
+def test_impossible_samples_are_found_while_values_are_checked(layout, changes, message):
+    starts = torch.tensor([1.0, 2.0])
+    samples = {"weights": torch.full((2,), 0.5), "starts": starts, "ends": starts + 1}
+    ray_layout("f", **layout, **{**samples, **changes})
+    with check_values():
+        ray_layout("f", **layout, **samples)
+        ray_layout("f", **layout, **{name: x * torch.nan for name, x in samples.items()})
+        with pytest.raises(ValueError, match=message):
+            ray_layout("f", **layout, **{**samples, **changes})

@@ -38,15 +38,15 @@ def ramp(scene, dtype=np.float32) -> np.ndarray:
     ("ending", "dtype"),
     [(".npy", np.float32), (".npy", np.float64), (".npy", np.uint16), (".png", np.uint16)],
 )
-def test_nearest_is_0_and_farthest_is_1(tmp_path, scene, kind, ending, dtype) -> None:
+def test_nearest_is_1_and_farthest_is_2(tmp_path, scene, kind, ending, dtype) -> None:
     write(tmp_path, scene, ramp(scene, dtype), ending)
     maps = load_depth_maps(tmp_path, scene, kind)
     assert sorted(maps) == sorted(scene.train)
     for found in maps.values():
         assert found.dtype == torch.float32
         assert found.shape == (scene.cameras.height, scene.cameras.width)
-        expected = torch.linspace(0, 1, found.numel())
-        expected = expected if kind == "depth" else 1 - expected
+        expected = torch.linspace(1, 2, found.numel())
+        expected = expected if kind == "depth" else 3 - expected
         torch.testing.assert_close(found.flatten(), expected)
 
 
@@ -57,8 +57,8 @@ def test_eight_bit_maps_and_other_sizes(tmp_path, scene) -> None:
     write(tmp_path, scene, values, ".png")
     for found in load_depth_maps(tmp_path, scene, "depth").values():
         assert found.shape == (h, w)
-        assert not found[:, : w // 2].any(), "no depth between the two is invented at the edge"
-        assert (found[:, w // 2 :] == 1).all()
+        assert (found[:, : w // 2] == 1).all(), "no depth between the two is invented at the edge"
+        assert (found[:, w // 2 :] == 2).all()
 
 
 def test_what_is_unknown_becomes_nan(tmp_path, scene) -> None:
