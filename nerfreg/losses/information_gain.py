@@ -5,13 +5,7 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    clip,
-    detach,
-    is_float16,
-    namespace,
-)
+from nerfreg.arrays import Array, clip, detach, is_float16, namespace
 from nerfreg.checks import (
     require_choice,
     require_floating,

@@ -13,7 +13,7 @@ from nerfreg.arrays import (
 from nerfreg.checks import require_floating, require_mask, require_number
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 from nerfreg.rays.layout import n_samples as count_samples
-from nerfreg.rays.layout import rank, ray_layout, spread, total
+from nerfreg.rays.layout import ray_layout, spread, total, total_of_first
 
 __all__ = ["Occlusion", "occlusion"]
 
@@ -72,7 +72,7 @@ def occlusion(
             whole number ≥ 1 or ``distance`` ≤ 0; ``valid`` is not one a ray; a dense ray has no
             sample; or as :class:`~nerfreg.rays.RayTermination` for packed samples.
 
-    Numerics: float32 or better. By distance, density counts as at most 1e30.
+    Numerics: float32 or better. Density, and by rank its sum, counts as at most 1e30.
 
     Source: Yang et al. 2023 (FreeNeRF), occlusion regularization. *Differs from upstream in:*
     ``distance``. For DTU the code also penalises the first 15 samples where they are black or
@@ -108,11 +108,9 @@ def occlusion(
     xp = namespace(density)
 
     if distance is None:
-        near = rank(rays, density) < (N_SAMPLES if n_samples is None else n_samples)
-        n = spread(rays, clip(count_samples(rays, density), 1))
-        # Divided before the sum, which then cannot overflow.
-        share = xp.astype(near, density.dtype) / xp.astype(n, density.dtype)
-        values = total(rays, density * share)
+        n_near = N_SAMPLES if n_samples is None else int(n_samples)
+        n = xp.astype(clip(count_samples(rays, density), 1), density.dtype)
+        values = clip(total_of_first(rays, density, n_near), None, MAX_DENSITY) / n
     else:
         starts, ends = at_least_float32(
             *(fill_invalid(detach(x), counted, 0.0) for x in (starts, ends))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from nerfreg.arrays import namespace
+from nerfreg.arrays import like, namespace
 from nerfreg.checks import (
     require_arrays,
     require_one_device,
@@ -40,6 +40,7 @@ __all__ = [
     "spread",
     "through",
     "total",
+    "total_of_first",
 ]
 
 
@@ -62,6 +63,22 @@ def total(rays: Layout, x: Any) -> Any:
     if rays.ray_indices is None:
         return namespace(x).sum(x, axis=-1)
     return segment_sum(x, rays.ray_indices, rays.offsets)
+
+
+def total_of_first(rays: Layout, x: Any, n: int) -> Any:
+    """Sum the first ``n`` samples of each ray, or those that it has."""
+    xp = namespace(x)
+    if rays.ray_indices is None:
+        return xp.sum(x[..., : min(n, x.shape[-1])], axis=-1)
+    n_rays, n_all = rays.ray_shape[0], x.shape[0]
+    if n_rays * n > n_all:  # so many that all had better be looked at
+        return total(rays, xp.where(rank(rays, x) < n, x, 0.0))
+    begins, ends = rays.offsets[:-1, None], rays.offsets[1:, None]
+    index = begins + xp.arange(n, **like(rays.offsets))
+    # What a ray does not have is taken from a zero behind the samples.
+    padded = xp.concat([x, xp.zeros_like(x[:1])], axis=0)
+    index = xp.reshape(xp.where(index < ends, index, n_all), (-1,))
+    return xp.sum(xp.reshape(xp.take(padded, index, axis=0), (n_rays, n)), axis=-1)
 
 
 def spread(rays: Layout, per_ray: Any) -> Any:
@@ -111,11 +128,11 @@ def following(rays: Layout, x: Any) -> Any:
 def rank(rays: Layout, x: Any) -> Any:
     """Number the samples ``x`` of each ray from 0 (dense: an axis that broadcasts)."""
     xp = namespace(x)
-    device = {"device": x.device} if isinstance(x, Tensor) else {}
     if rays.ray_indices is None:
+        device = {"device": x.device} if isinstance(x, Tensor) else {}
         return xp.arange(x.shape[-1], **device)
     begins = xp.take(rays.offsets, rays.ray_indices, axis=0)
-    return xp.arange(x.shape[0], dtype=begins.dtype, **device) - begins
+    return xp.arange(x.shape[0], **like(begins)) - begins
 
 
 def n_samples(rays: Layout, x: Any) -> Any:

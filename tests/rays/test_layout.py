@@ -26,6 +26,7 @@ from nerfreg.rays.layout import (
     spread,
     through,
     total,
+    total_of_first,
 )
 from tests.laws.calls import library
 from tests.rays.functions import FUNCTIONS, SEVERAL_LAYOUTS, Function, draw
@@ -482,3 +483,19 @@ def test_impossible_samples_are_found_while_values_are_checked(layout, changes, 
         ray_layout("f", **layout, **{name: x * torch.nan for name, x in samples.items()})
         with pytest.raises(ValueError, match=message):
             ray_layout("f", **layout, **{**samples, **changes})
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 100])
+def test_sums_of_each_rays_first_samples(n):
+    """Few of many samples are gathered, many are ranked; both sum alike, as dense rays do."""
+    counts = [3, 0, 1, 7, 0]
+    index = torch.repeat_interleave(torch.arange(5), torch.tensor(counts))
+    x = torch.rand(11, dtype=torch.float64, requires_grad=True)
+    layout = ray_layout("f", index, 5, x=x)
+    expected = torch.stack([part[:n].sum() for part in x.split(counts)])
+    found = total_of_first(layout, x, n)
+    torch.testing.assert_close(found, expected)
+    wanted = torch.autograd.grad(expected.square().sum(), x)[0]
+    torch.testing.assert_close(torch.autograd.grad(found.square().sum(), x)[0], wanted)
+    dense = torch.rand(2, 3, 7)
+    assert torch.equal(total_of_first(ray_layout("f", x=dense), dense, n), dense[..., :n].sum(-1))
