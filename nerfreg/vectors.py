@@ -5,11 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nerfreg.arrays import (
-    clip,
-    detach,
-    namespace,
-)
+from nerfreg.arrays import clip, detach, namespace
 
 __all__ = ["away_from_zero", "cross", "length", "safe_unit", "unit"]
 

@@ -3,12 +3,7 @@
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    namespace,
-    within,
-)
+from nerfreg.arrays import Array, at_least_float32, namespace, within
 from nerfreg.checks import require_number
 from nerfreg.losses.pairs import alike, both, require_pairs
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce

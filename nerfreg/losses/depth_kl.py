@@ -6,15 +6,7 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    erfc,
-    is_float16,
-    namespace,
-    within,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, erfc, is_float16, namespace, within
 from nerfreg.checks import (
     require_choice,
     require_finite,

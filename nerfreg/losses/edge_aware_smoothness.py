@@ -5,13 +5,7 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    detach,
-    namespace,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, detach, namespace
 from nerfreg.checks import (
     require_finite,
     require_floating,

@@ -3,14 +3,7 @@
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    detach,
-    namespace,
-    within,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, detach, namespace, within
 from nerfreg.checks import (
     require_finite,
     require_floating,

@@ -8,19 +8,8 @@ and changes neither value nor gradient of a loss that scale and shift leave alon
 import math
 from typing import Any
 
-from nerfreg.arrays import (
-    at_least_float32,
-    clip,
-    detach,
-    is_float16,
-    namespace,
-)
-from nerfreg.checks import (
-    require_finite,
-    require_floating,
-    require_mask,
-    require_same_shape,
-)
+from nerfreg.arrays import at_least_float32, clip, detach, is_float16, namespace
+from nerfreg.checks import require_finite, require_floating, require_mask, require_same_shape
 from nerfreg.losses.reduction import fill_invalid
 
 __all__ = [

@@ -7,13 +7,7 @@ all its pixels are inside.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nerfreg.arrays import (
-    at_least_float32,
-    clip,
-    detach,
-    namespace,
-    within,
-)
+from nerfreg.arrays import at_least_float32, clip, detach, namespace, within
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["ACROSS", "DOWN", "bounded", "pixels", "reduce_places", "require_patch"]

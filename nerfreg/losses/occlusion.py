@@ -3,13 +3,7 @@
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    detach,
-    namespace,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, detach, namespace
 from nerfreg.checks import require_floating, require_mask, require_number
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 from nerfreg.rays.layout import n_samples as count_samples

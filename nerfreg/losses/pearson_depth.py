@@ -5,21 +5,9 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    namespace,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, namespace
 from nerfreg.checks import require_choice
-from nerfreg.losses.maps import (
-    cut,
-    mean,
-    require_maps,
-    require_patch_size,
-    root,
-    unit_range,
-)
+from nerfreg.losses.maps import cut, mean, require_maps, require_patch_size, root, unit_range
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["PearsonDepth", "pearson_depth"]

@@ -5,14 +5,7 @@ import math
 from jaxtyping import Bool, Float, Integer
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    is_float16,
-    namespace,
-    within,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, is_float16, namespace, within
 from nerfreg.checks import (
     require_floating,
     require_mask,

@@ -3,10 +3,7 @@
 import math
 from typing import Any, Literal
 
-from nerfreg.arrays import (
-    clip,
-    namespace,
-)
+from nerfreg.arrays import clip, namespace
 from nerfreg.checks import require_choice, require_mask
 
 __all__ = ["Reduction", "fill_invalid", "reduce"]

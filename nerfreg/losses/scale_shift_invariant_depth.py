@@ -5,12 +5,7 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    namespace,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, namespace
 from nerfreg.checks import require_number
 from nerfreg.losses.maps import mean, require_integer, require_maps, unit_range
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce

@@ -4,14 +4,7 @@ from typing import Any, Literal
 
 from jaxtyping import Float, Integer
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    detach,
-    is_float16,
-    namespace,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, detach, is_float16, namespace
 from nerfreg.checks import require_choice, require_floating
 from nerfreg.rays.intervals import OPEN_END, representative_t
 from nerfreg.rays.layout import (

@@ -2,12 +2,7 @@
 
 from jaxtyping import Float
 
-from nerfreg.arrays import (
-    Array,
-    clip,
-    detach,
-    namespace,
-)
+from nerfreg.arrays import Array, clip, detach, namespace
 from nerfreg.checks import require_floating, require_number, require_one_device
 
 __all__ = ["scale_gradients_by_distance"]

@@ -4,12 +4,7 @@ from typing import Any, Literal
 
 from jaxtyping import Float
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    namespace,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, namespace
 from nerfreg.checks import (
     require_choice,
     require_finite,

@@ -12,11 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nerfreg.arrays import (
-    clip,
-    is_jax,
-    namespace,
-)
+from nerfreg.arrays import clip, is_jax, namespace
 
 __all__ = ["segment_largest", "segment_offsets", "segment_scan", "segment_spread", "segment_sum"]
 

@@ -4,12 +4,7 @@ from typing import Any
 
 from jaxtyping import Float, Integer
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    namespace,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, namespace
 from nerfreg.checks import require_floating, require_one_device, require_shape
 from nerfreg.rays.layout import Layout, before, ray_layout, spread, total
 

@@ -6,10 +6,7 @@ from typing import Any, Literal, overload
 from jaxtyping import Float
 from torch import Tensor
 
-from nerfreg.arrays import (
-    clip,
-    namespace,
-)
+from nerfreg.arrays import clip, namespace
 from nerfreg.checks import require_choice, require_number
 from nerfreg.schedules.progress import is_number, progress, require_count
 

@@ -6,11 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from nerfreg.arrays import (
-    clip,
-    is_array,
-    namespace,
-)
+from nerfreg.arrays import clip, is_array, namespace
 
 __all__ = ["is_number", "progress", "require_count"]
 

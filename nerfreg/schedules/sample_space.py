@@ -5,9 +5,7 @@ from typing import Any, Literal, cast, overload
 
 from torch import Tensor
 
-from nerfreg.arrays import (
-    clip,
-)
+from nerfreg.arrays import clip
 from nerfreg.checks import require_choice
 from nerfreg.schedules.progress import is_number, progress, require_count
 

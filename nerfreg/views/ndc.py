@@ -9,12 +9,7 @@ from typing import Any
 
 from jaxtyping import Float
 
-from nerfreg.arrays import (
-    Array,
-    at_least_float32,
-    clip,
-    namespace,
-)
+from nerfreg.arrays import Array, at_least_float32, clip, namespace
 from nerfreg.checks import require_arrays, require_floating
 from nerfreg.vectors import away_from_zero, length
 from nerfreg.views.pinhole import PIXEL_RADIUS, pinhole_rays

@@ -6,13 +6,7 @@ from typing import Any
 
 from jaxtyping import Float
 
-from nerfreg.arrays import (
-    Array,
-    as_like,
-    clip,
-    like,
-    namespace,
-)
+from nerfreg.arrays import Array, as_like, clip, like, namespace
 from nerfreg.checks import require_arrays, require_number
 from nerfreg.vectors import cross, length, unit
 from nerfreg.views.cameras import Cameras
