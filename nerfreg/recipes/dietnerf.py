@@ -15,7 +15,7 @@ def dietnerf(*, forward_facing: bool, n_views: int, n_steps: int, embed: Any = N
         forward_facing: makes no difference.
         n_views: makes no difference.
         n_steps: makes no difference.
-        embed: module from images (B, H, W, 3) in [0, 1] to embeddings (B, D), for example
+        embed: function or module from images (B, H, W, 3) in [0, 1] to embeddings (B, D), such as
             :class:`nerfreg.integrations.open_clip.OpenClipEmbedder`.
 
     Raises:
