@@ -4,11 +4,13 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 
 from reference_impl.mipnerf import MipNerfConfig
+
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -205,23 +207,31 @@ def resolve_width(config: Config) -> int | None:
     return None if config.preset == "paper" or config.scene == "embedded" else 100
 
 
-def save_config(config: Config, path: Path) -> None:
-    """Write the configuration as JSON."""
+def save_config(config: Any, path: Path) -> None:
+    """Write a configuration, a dataclass, as JSON."""
     path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, kind: type[C] = Config) -> C:
     """Read a configuration that :func:`save_config` wrote.
+
+    Args:
+        path: the file.
+        kind: the dataclass that was written; those inside of it are its fields' default factories.
 
     Raises:
         ValueError: the file is not JSON, or has keys that this version does not know.
     """
     try:
         values = json.loads(path.read_text())
-        values["model"] = MipNerfConfig(**values["model"])
-        values["optimizer"] = OptimizerConfig(**values["optimizer"])
-        values["log"] = LogConfig(**values["log"])
-        config = Config(**values)
+        subject: Any
+        for option in dataclasses.fields(cast(Any, kind)):
+            subject, name = option.default_factory, option.name
+            if dataclasses.is_dataclass(subject) and isinstance(subject, type):
+                values[name] = subject(**values[name])
+            elif isinstance(option.default, tuple):
+                values[name] = tuple(values[name])
+        config = kind(**values)
         _require_types(config)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(

@@ -8,13 +8,11 @@ python reference_impl/train.py --resume RUN             go on where a run stoppe
 
 import json
 import math
-import signal
 import sys
 import time
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 if __package__ in (None, ""):  # run as a file: its folder is on the path, the project's root is not
@@ -23,7 +21,6 @@ if __package__ in (None, ""):  # run as a file: its folder is on the path, the p
 import torch
 import tyro
 from lightning_fabric import Fabric
-from torch import Tensor
 from tqdm import tqdm
 
 from reference_impl import checkpoints
@@ -43,43 +40,11 @@ from reference_impl.preview import draw_preview
 from reference_impl.ray_space import RaySpace
 from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
+from reference_impl.run_folder import name_run, trim_log
+from reference_impl.stop_request import StopRequest
+from reference_impl.watch import NonFiniteLossError, Watch
 
 PREVIEW = "preview.png"
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite."""
-
-
-def name_run(run: Run) -> Path:
-    """The run's folder: as asked (then it must be free), or the first free default name.
-
-    Raises:
-        ValueError: the folder asked for already holds something else than a dry run's picture.
-    """
-    config = run.config
-    if config.out:
-        out = Path(config.out)
-        if not is_free(out):
-            advice = (
-                f"use --resume {out} to go on"
-                if (out / "config.json").is_file()
-                else "choose another"
-            )
-            raise ValueError(f"--out {out}: already exists and is not empty; {advice}")
-        return out
-    base = f"{run.scene.name}-{config.recipe}-{config.views}v-s{config.seed}"
-    out, copy = Path("runs") / base, 2
-    while not is_free(out):
-        out, copy = Path("runs") / f"{base}-{copy}", copy + 1
-    return out
-
-
-def is_free(folder: Path) -> bool:
-    """Whether nothing lies there but, perhaps, the picture of a dry run."""
-    if not folder.exists():
-        return True
-    return folder.is_dir() and all(path.name == PREVIEW for path in folder.iterdir())
 
 
 def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSampler) -> str:
@@ -117,56 +82,6 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
     return "\n".join([*lines, step.objective.describe()])
 
 
-class StopRequest:
-    """Turns the first Ctrl-C or SIGTERM into a flag that the loop reads between two steps.
-
-    A second one stops at once. Outside of the ``with`` block signals act as they always do.
-    """
-
-    def __init__(self) -> None:
-        self.signal = 0
-
-    def __enter__(self) -> "StopRequest":
-        self._before = {n: signal.signal(n, self._set) for n in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _set(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
-            raise KeyboardInterrupt("stopped at once; --resume goes on from the last checkpoint")
-        self.signal = number
-
-
-class Watch:
-    """Notes on the device, without waiting for it, at which step a term first was not finite."""
-
-    def __init__(self) -> None:
-        self.first: dict[str, Tensor] = {}
-
-    def record(self, step: int, values: dict[str, Tensor]) -> None:
-        """Look at every term's value of one step."""
-        for name, value in values.items():
-            first = self.first.setdefault(name, torch.full_like(value, math.inf))
-            self.first[name] = torch.where(torch.isfinite(value), first, first.clamp_max(step))
-
-    def check(self, run: Path) -> None:
-        """Raise if any term was not finite so far."""
-        bad = {
-            n: int(v) for n, v in ((n, float(v)) for n, v in self.first.items()) if math.isfinite(v)
-        }
-        if not bad:
-            return
-        name = min(bad, key=bad.__getitem__)
-        try:
-            good = f"the last good checkpoint is {checkpoints.latest(run).path}"
-        except ValueError:
-            good = "there is no checkpoint yet"
-        raise NonFiniteLossError(f"term {name!r} became non-finite at step {bad[name]}; {good}")
-
-
 def train(config: Config) -> Path:
     """Run a training from a configuration; returns the run's folder."""
     resumed, asked = Path(config.resume) if config.resume else None, config.device
@@ -179,7 +94,8 @@ def train(config: Config) -> Path:
     if device == "cuda" and config.devices > torch.cuda.device_count():
         raise ValueError(f"--devices {config.devices}: there are {torch.cuda.device_count()} GPUs")
     # Named before other processes join: none of them has made it by then.
-    folder = resumed or name_run(run)
+    name = f"{run.scene.name}-{config.recipe}-{config.views}v-s{config.seed}"
+    folder = resumed or name_run(config.out, name, ignored=[PREVIEW])
     fabric = Fabric(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=config.devices,
@@ -328,25 +244,6 @@ def train(config: Config) -> Path:
         fabric.print(summary(result))
         fabric.print(f"done: {folder}")
     return folder
-
-
-def trim_log(path: Path, step: int) -> None:
-    """Drop what a killed run wrote after its last checkpoint: it will be written again."""
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if is_whole(line)]
-        kept = "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step)
-        partial = path.with_name(f".{path.name}")
-        partial.write_text(kept)
-        partial.rename(path)
-
-
-def is_whole(line: str) -> bool:
-    """Whether a line of the log was written to its end."""
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
 
 
 def flatten(line: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
