@@ -154,15 +154,6 @@ def train(config: Config) -> Path:
             seconds = time.perf_counter() - started
             checkpoints.save(folder, step, model, optimizer, generator, seconds)
 
-    def stopping(done: int) -> bool:
-        """Whether to stop after this step: all processes together, or gradients would not meet."""
-        if fabric.world_size == 1:
-            return bool(stop.signal)
-        if done % config.log.every:
-            return False
-        flag = torch.tensor(float(stop.signal > 0), device=fabric.device)
-        return bool(fabric.all_reduce(flag, reduce_op="max"))
-
     with (
         StopRequest() as stop,
         (folder / "log.jsonl").open("a") if fabric.is_global_zero else nullcontext() as log,
@@ -231,7 +222,7 @@ def train(config: Config) -> Path:
                         ),
                     }
                 )
-            if stopping(done):
+            if stop.agreed(fabric, look=done % config.log.every == 0):
                 save(done)
                 fabric.barrier()  # who leaves first ends the others, also one that is saving
                 raise KeyboardInterrupt(f"stopped at step {done}; go on with --resume {folder}")
