@@ -90,12 +90,17 @@ class StreamBatches(Timed):
     """Patches from a stream, each process its own."""
 
     def __init__(
-        self, stream: Stream, workers: int, skipped: Skipped, device: torch.device | str
+        self,
+        stream: Stream,
+        workers: int,
+        skipped: Skipped,
+        device: torch.device | str,
+        option: str = "",
     ) -> None:
         super().__init__()
         self.stream, self.skipped, self.device = stream, skipped, device
         self.positions = torch.tensor(stream.positions)
-        self._workers = workers
+        self._workers, self._option = workers, option
         self._items: Iterator[Item] | None = None
 
     def next(self, step: int) -> Tensor:
@@ -133,5 +138,5 @@ class StreamBatches(Timed):
     def _take(self, item: Item) -> Tensor:
         self.skipped.add(item.skipped)
         if item.patches is None:
-            raise ValueError(f"{item.error}; the first: {self.skipped.first()}")
+            raise ValueError(f"{self._option}: {item.error}; the first: {self.skipped.first()}")
         return item.patches.to(self.device, non_blocking=True)

@@ -176,4 +176,4 @@ def _stream(
         process=process,
         positions=[Position()] * max(workers, 1),
     )
-    return StreamBatches(stream, workers, skipped, device)
+    return StreamBatches(stream, workers, skipped, device, _named(config))

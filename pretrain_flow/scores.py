@@ -53,9 +53,21 @@ def bits_by_kind(
     return kinds
 
 
-def aucs(kinds: dict[str, Tensor]) -> dict[str, dict[str, float]]:
-    """How well each kind is told from natural patches, as :func:`auc`."""
+def tell_apart(kinds: dict[str, Tensor]) -> dict[str, dict[str, dict[str, float]]]:
+    """How well each kind is told from natural patches.
+
+    Returns:
+        By group and kind: ``auc``, against the natural patches of all photographs; ``paired``, the
+        share of patches that have more bits after the corruption than the same patch before it.
+    """
+    natural = kinds["natural"]
     return {
-        group: {name: auc(kinds["natural"], kinds[name]) for name in names}
+        group: {
+            name: {
+                "auc": auc(natural, kinds[name]),
+                "paired": (kinds[name] > natural).double().mean().item(),
+            }
+            for name in names
+        }
         for group, names in (("unnatural", UNNATURAL), ("misleading", MISLEADING))
     }

@@ -57,14 +57,20 @@ class ShardReader:
             damage.append(error)
             return False  # no further in this shard
 
-        for sample in webdataset().tariterators.tarfile_samples([{"url": url}], handler=note):
-            name = sample["__key__"]
-            if is_held_out(name, self.fraction, self.seed) != self.held_out:
-                continue
-            images = [key for key in sample if f".{key.rpartition('.')[2]}" in SUFFIXES]
-            if images:
-                yield name, sample[images[0]]
-            else:
-                yield name, UnusableError("no image among its files")
+        wds = webdataset()
+        try:
+            shard = wds.gopen(url)
+        except Exception as error:  # a file's, a web server's, a pipe's
+            yield url, UnusableError(f"unreadable shard: {error}")
+            return
+        with shard:
+            files = wds.tariterators.tar_file_expander([{"url": url, "stream": shard}], note)
+            for sample in wds.tariterators.group_by_keys(files, handler=note):
+                name = sample["__key__"]
+                if is_held_out(name, self.fraction, self.seed) != self.held_out:
+                    continue
+                images = [key for key in sample if f".{key.rpartition('.')[2]}" in SUFFIXES]
+                unusable = UnusableError("no image among its files")
+                yield name, sample[images[0]] if images else unusable
         for error in damage:
             yield url, UnusableError(f"damaged shard: {error.args[0] if error.args else error!r}")

@@ -85,8 +85,8 @@ class Stream(IterableDataset[Item]):
 
     def batches(self, worker: int) -> Iterator[Item]:
         """The batches of one worker."""
-        start = self.positions[worker]
-        skip, skipped = start.batch, list[tuple[str, str]]()
+        skip, skipped = self.positions[worker].batch, list[tuple[str, str]]()
+        start = self.positions[worker]._replace(batch=0)
         mixture, usable_in = list[np.ndarray](), {start.epoch: 1 if start.unit else 0}
         wanted = max(self.mixed, -(-self.n // self.per_photograph))
         for after, name, source in self.samples(worker, start):

@@ -37,7 +37,7 @@ from pretrain_flow.corruptions import MISLEADING
 from pretrain_flow.data import Data, open_data
 from pretrain_flow.draws import torch_rng
 from pretrain_flow.plots import draw_kinds, draw_loss, draw_samples, pyplot
-from pretrain_flow.scores import aucs, bits, bits_by_kind, mean_over_photographs
+from pretrain_flow.scores import bits, bits_by_kind, mean_over_photographs, tell_apart
 from reference_impl import checkpoints
 from reference_impl.command_line import exit_code
 from reference_impl.config import load_config, resolve_device, save_config
@@ -344,7 +344,7 @@ def finish(
             **mean_over_photographs(kinds["natural"], data.heldout),
             "photographs": dict(zip(data.heldout, each, strict=True)),
         },
-        "auc": aucs(kinds),
+        "told_apart": tell_apart(kinds),
         "step": told["step"],
         "steps": lines[-1]["step"],
         "patches": lines[-1]["step"] * config.batch,
@@ -372,8 +372,8 @@ def summary(result: dict[str, Any]) -> str:
         f"held out  {heldout['mean']:.3f} ± {heldout['standard_error']:.3f} bits per dimension"
         f" (over {len(heldout['photographs'])} photographs), at step {result['step']}"
     ]
-    for group, values in result["auc"].items():
-        told = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+    for group, values in result["told_apart"].items():
+        told = ", ".join(f"{name} {value['auc']:.3f}" for name, value in values.items())
         rows.append(f"AUC       {group}: {told}")
     rows.append(
         f"data      waited for during {data['share_of_time_waiting']:.1%} of the time,"

@@ -1,0 +1,529 @@
+"""The pretraining's promises, on a few photographs and a tiny flow."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from nerfreg.priors import RealNVP, RealNVPConfig, load_prior
+from pretrain_flow.config import Config, DataConfig, LogConfig, OptimizerConfig
+from pretrain_flow.corruptions import MISLEADING, UNNATURAL
+from pretrain_flow.data import open_data
+from pretrain_flow.train import (
+    PRIOR,
+    Trained,
+    is_stuck,
+    learning_rate,
+    main,
+    parse,
+    processes,
+    saving,
+    train,
+)
+from reference_impl import checkpoints
+from reference_impl.config import load_config, save_config
+from reference_impl.watch import NonFiniteLossError
+from tests.pretrain_flow.conftest import photograph
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = str(ROOT / "pretrain_flow" / "train.py")
+TINY = RealNVPConfig(patch_size=4, n_couplings=2, width=8, depth=1)
+
+
+def tiny(out, folder, **changes):
+    values = {
+        "images": (str(folder),),
+        "steps": 6,
+        "batch": 24,
+        "device": "cpu",
+        "out": str(out),
+        "model": TINY,
+        "data": DataConfig(
+            heldout_fraction=0.3, heldout_patches=16, workers=0, mixed_photographs=3
+        ),
+        "optimizer": OptimizerConfig(warmup_steps=2),
+        "log": LogConfig(every=2, evaluate_every=2, checkpoint_every=3),
+    }
+    return Config(**{**values, **changes})
+
+
+@pytest.fixture
+def unfinished(monkeypatch):
+    """Without what comes after the training: pictures take longer than all the rest."""
+    result = {"heldout_bits_per_dim": {"mean": 0, "standard_error": 0, "photographs": {}}}
+    result |= {"step": 0, "told_apart": {}}
+    result["data"] = {"share_of_time_waiting": 0, "first_batch_seconds": 0, "skipped": 0}
+    monkeypatch.setattr("pretrain_flow.train.finish", lambda *given: result)
+
+
+def weights(run):
+    return load_file(checkpoints.latest(run).path / "model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def log(run):
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def write_shards(folder, n=4, each=3):
+    for shard in range(n):
+        with tarfile.open(folder / f"{shard}.tar", "w") as tar:
+            for i in range(each):
+                file = io.BytesIO()
+                Image.fromarray(photograph(f"{shard}-{i}")).save(file, "png")
+                member = tarfile.TarInfo(f"{shard}-{i}.png")
+                member.size = len(file.getvalue())
+                tar.addfile(member, io.BytesIO(file.getvalue()))
+    return str(folder / f"{{0..{n - 1}}}.tar")
+
+
+def test_a_run_leaves_weights_numbers_and_pictures(tmp_path, folder, capsys):
+    run = train(tiny(tmp_path / "run", folder))
+    metrics = json.loads((run / "metrics.json").read_text())
+    heldout = metrics["heldout_bits_per_dim"]
+    measured = [line["heldout"] for line in log(run) if "heldout" in line]
+    assert len(measured) == 3
+    assert heldout["mean"] == pytest.approx(min(measured), abs=1e-6)
+    each = heldout["photographs"]
+    assert heldout["mean"] == pytest.approx(sum(each.values()) / len(each))
+    assert metrics["told_apart"]["unnatural"].keys() == UNNATURAL.keys()
+    assert metrics["told_apart"]["misleading"].keys() == MISLEADING.keys()
+    assert metrics["told_apart"]["unnatural"]["uniform noise"]["paired"] > 0.9
+    assert metrics["data"]["photographs"] + len(each) == 8
+    assert 0 < metrics["data"]["share_of_time_waiting"] < 1
+    for name in ("loss.png", "samples.png", "nll.png", "config.json"):
+        assert (run / name).stat().st_size > 0
+    flow, about = load_prior(run / PRIOR)
+    assert isinstance(flow, RealNVP)
+    assert about["heldout_bits_per_dim"]["mean"] == min(measured)
+    assert about["config"]["seed"] == 0
+    assert about["step"] == metrics["step"]
+    assert not (run / "skipped.txt").exists()
+    assert not list(run.rglob(".*"))
+    assert f"done: {run}" in capsys.readouterr().out
+
+
+def test_training_improves_on_its_start(tmp_path, folder, unfinished):
+    optimizer = OptimizerConfig(lr=1e-2, warmup_steps=2, ema_decay=0.9)
+    changes = {"steps": 200, "log": LogConfig(20, 20, 200), "optimizer": optimizer}
+    run = train(tiny(tmp_path / "run", folder, **changes))
+    measured = [line["heldout"] for line in log(run) if "heldout" in line]
+    assert measured[-1] < measured[0] - 0.03
+
+
+def test_same_seed_same_weights_other_seed_others(tmp_path, folder, unfinished):
+    a, b, c = (
+        weights(train(tiny(tmp_path / n, folder, seed=s, steps=3)))
+        for n, s in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert same(a, b)
+    assert not same(a, c)
+
+
+@pytest.mark.parametrize("kind", ["memory", "stream", "workers", "shards"])
+def test_resume_is_bit_exact(kind, tmp_path, folder, unfinished):
+    changes = {}
+    if kind != "memory":
+        data = tiny("", folder).data
+        workers = 2 if kind == "workers" else 0
+        changes["data"] = replace(data, memory_gb=0.0, workers=workers)
+    if kind == "shards":
+        changes |= {"images": (), "shards": write_shards(tmp_path)}
+    whole = train(tiny(tmp_path / "whole", folder, **changes))
+    # As after a kill between steps 3 and 6: the later checkpoint never happened.
+    cut = train(tiny(tmp_path / "cut", folder, **changes))
+    for file in (cut / "checkpoints" / "step_0000006").iterdir():
+        file.unlink()
+    (cut / "checkpoints" / "step_0000006").rmdir()
+    with (cut / "log.jsonl").open("a") as file:
+        file.write('{"step": 7, "bits_per')
+    train(Config(resume=str(cut)))
+    assert same(weights(whole), weights(cut))
+    assert same(load_file(whole / PRIOR), load_file(cut / PRIOR))
+    assert log(whole) == log(cut)
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, folder, unfinished):
+    whole = train(tiny(tmp_path / "whole", folder))
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    save_config(load_config(whole / "config.json", Config), cut / "config.json")
+    train(Config(resume=str(cut)))
+    assert same(weights(whole), weights(cut))
+
+
+def test_a_configuration_comes_back_as_it_was(tmp_path, folder):
+    config = tiny(tmp_path, folder)
+    save_config(config, tmp_path / "config.json")
+    assert load_config(tmp_path / "config.json", Config) == config
+
+
+def test_training_stops_early_and_stays_stopped(tmp_path, folder, unfinished, monkeypatch):
+    """The held-out photographs get worse from the second measurement on."""
+    values = iter([3.0, 4.0, 5.0, 6.0])
+
+    def worse(found, photographs):
+        return {"mean": next(values), "standard_error": 0.0}
+
+    monkeypatch.setattr("pretrain_flow.train.mean_over_photographs", worse)
+    optimizer = OptimizerConfig(warmup_steps=2, patience=2)
+    run = train(tiny(tmp_path / "run", folder, steps=100, optimizer=optimizer))
+    assert [line["step"] for line in log(run) if "heldout" in line] == [2, 4, 6]
+    assert checkpoints.latest(run).step == 6
+    _, about = load_prior(run / PRIOR)
+    assert about["step"] == 2, "the best weights are kept, not the last"
+    train(Config(resume=str(run)))
+    assert checkpoints.latest(run).step == 6
+
+
+def test_stuck_is_counted_from_the_best():
+    assert not is_stuck([], 2)
+    assert not is_stuck([3, 4], 2)
+    assert is_stuck([3, 4, 3], 2)
+    assert not is_stuck([4, 3, 4], 2)
+    assert not is_stuck([3, 4, 5, 6], 0)
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine():
+    o = OptimizerConfig(lr=1.0, lr_end=0.1, warmup_steps=10)
+    rates = [learning_rate(step, 1000, o) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[4] == pytest.approx(0.5, abs=1e-3)
+    assert rates[500] == pytest.approx(0.55)
+    assert rates[1000] == pytest.approx(0.1)
+    assert max(rates) == rates[9]
+    assert learning_rate(0, 10, OptimizerConfig(lr=1.0, warmup_steps=0)) == 1.0
+
+
+def test_the_average_follows_the_weights():
+    trained = Trained(RealNVP(TINY), torch.zeros(0))
+    with torch.no_grad():
+        for p in trained.flow.parameters():
+            p.fill_(1.0)
+        for p in trained.average.parameters():
+            p.zero_()
+    trained.update_average(step=0, decay=0.99)
+    assert all(torch.allclose(p, torch.tensor(0.9)) for p in trained.average.parameters())
+    trained.update_average(step=100_000, decay=0.99)
+    assert all(torch.allclose(p, torch.tensor(0.901)) for p in trained.average.parameters())
+
+
+def test_training_stops_at_a_non_finite_loss(tmp_path, folder):
+    optimizer = OptimizerConfig(lr=1e30, lr_end=0, warmup_steps=0, clip_norm=0)
+    with pytest.raises(NonFiniteLossError, match=r"became non-finite at step \d"):
+        train(tiny(tmp_path / "run", folder, optimizer=optimizer, steps=40))
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    for path in (tmp_path / "run" / "checkpoints").glob("step_*"):
+        assert all(v.isfinite().all() for v in load_file(path / "model.safetensors").values())
+
+
+def test_bad_files_are_skipped_counted_and_listed(tmp_path, photographs, capsys, unfinished):
+    folder = photographs(*(f"{i}.png" for i in range(6)))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    Image.new("RGB", (50, 3)).save(folder / "thin.png")
+    for memory in (1.0, 0.0):
+        data = replace(tiny("", folder).data, heldout_fraction=1e-6, memory_gb=memory)
+        run = train(tiny(tmp_path / f"run{memory}", folder, data=data, steps=12))
+        listed = (run / "skipped.txt").read_text().splitlines()
+        assert len(listed) == 2
+        assert any("broken.jpg: unreadable" in line for line in listed)
+        assert any("thin.png: 50x3 pixels, smaller than a patch of 4x4" in line for line in listed)
+    assert "skipped   2 files, first " in capsys.readouterr().out
+
+
+def spoil(folder, how):
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        if how == "damage":
+            path.write_bytes(b"no image")
+        else:
+            Image.new("RGB", (3, 50)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("damage", "photographs to measure on can be used; the first: .*: unreadable"),
+        ("shrink", "photographs to measure on can be used; the first: .*smaller than a patch"),
+    ],
+)
+def test_a_folder_without_a_usable_photograph(how, message, tmp_path, photographs, folder):
+    bad = photographs("a.png", "b.png", "c.png")
+    spoil(bad, how)
+    with pytest.raises(ValueError, match=f"^--images: none of the 1 {message}"):
+        train(tiny(tmp_path / "run", bad))
+    with pytest.raises(ValueError, match=r"^--images .*: none of the 3 photographs to train on"):
+        train(tiny(tmp_path / "run", bad, heldout=str(folder)))
+    with pytest.raises(ValueError, match=f"^--heldout: none of the 3 {message}"):
+        train(tiny(tmp_path / "run", folder, heldout=str(bad)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stream_without_a_usable_photograph(tmp_path, photographs, folder):
+    bad = photographs("a.png", "b.png", "c.png")
+    spoil(bad, "shrink")
+    data = replace(tiny("", bad).data, memory_gb=0.0)
+    with pytest.raises(ValueError, match=r"^--images .*: none of the 3 files .* smaller than a"):
+        train(tiny(tmp_path / "run", bad, heldout=str(folder), data=data))
+    assert not (tmp_path / "run").exists()
+
+
+def test_shards_for_more_processes_than_there_are(tmp_path):
+    config = replace(tiny("", ""), images=(), shards=write_shards(tmp_path, n=2))
+    with pytest.raises(ValueError, match=r"--shards .*: 2 to read for 3 processes"):
+        open_data(config, (0, 3), torch.device("cpu"), heldout=False)
+
+
+def test_several_folders_and_a_held_out_one(tmp_path, photographs, unfinished, capsys):
+    a, b, c = photographs("a.png"), photographs("a.png", "b.png"), photographs("x.png")
+    train(tiny(tmp_path / "run", "", images=(str(a), str(b)), heldout=str(c), steps=2))
+    shown = capsys.readouterr().out
+    assert "train     3 photographs, kept in memory" in shown
+    assert "held out  1 photographs, 16 patches" in shown
+
+
+def test_the_embedded_photographs_are_the_default(tmp_path, unfinished, capsys):
+    train(tiny(tmp_path / "run", "", images=(), steps=2))
+    assert "train     4 photographs, kept in memory" in capsys.readouterr().out
+    _, about = load_prior(tmp_path / "run" / PRIOR)
+    assert "CC BY 2.0" in about["licences"]["sklearn/datasets/images/china.jpg"]
+
+
+def test_a_full_disk_leaves_the_old_weights(tmp_path, folder):
+    """Files may grow to 4 kB and no further: a real write that fails half way."""
+    run = tmp_path / "run"
+    run.mkdir()
+    code = (
+        "import resource, sys, torch; from pathlib import Path\n"
+        "from nerfreg.priors import RealNVP, RealNVPConfig, save_prior\n"
+        "from pretrain_flow.train import saving\n"
+        "from reference_impl.command_line import exit_code\n"
+        f"path = Path({str(run / PRIOR)!r})\n"
+        "flow = RealNVP(RealNVPConfig(patch_size=4, n_couplings=2, width=8))\n"
+        "save_prior(path, flow, {'which': 'old'})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "def save():\n"
+        "    with saving(path):\n"
+        "        save_prior(path, flow, {'which': 'new'})\n"
+        "sys.exit(exit_code(save))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"error: {run / PRIOR}: could not be saved (" in done.stderr
+    assert "what was saved before is as it was" in done.stderr
+    assert load_prior(run / PRIOR)[1] == {"which": "old"}
+    assert [path.name for path in run.iterdir()] == [PRIOR]
+
+
+def test_saving_names_the_file():
+    with (
+        pytest.raises(OSError, match=r"x: could not be saved \(full\); what was"),
+        saving(Path("x")),
+    ):
+        raise OSError("full")
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_in_one_error(
+    tmp_path, folder, monkeypatch, capsys
+):
+    save, calls = checkpoints.save_file, []
+
+    def full(*given):
+        calls.append(given)
+        if len(calls) > 2:  # the second checkpoint's
+            raise OSError(28, "No space left on device")
+        save(*given)
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError, match=r"checkpoints: could not be saved \(.*No space left"):
+        train(tiny(tmp_path / "run", folder))
+    assert checkpoints.latest(tmp_path / "run").step == 3
+    weights(tmp_path / "run")
+
+
+def test_a_stopped_run_keeps_its_last_step_and_goes_on(tmp_path, folder, unfinished):
+    out = tmp_path / "run"
+    config = tiny(out, folder, steps=100_000, log=LogConfig(1, 50_000, 50_000))
+    save_config(config, tmp_path / "c.json")
+    code = (
+        "import sys; from pathlib import Path; from pretrain_flow import train as t;"
+        "from reference_impl.config import load_config;"
+        f"c = load_config(Path({str(tmp_path / 'c.json')!r}), t.Config);"
+        "t.parse = lambda _: c; sys.exit(t.main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    lines, deadline = out / "log.jsonl", time.monotonic() + 120
+    while not (lines.is_file() and lines.read_text().count("\n") >= 3):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with --resume" in errors
+    reached = checkpoints.latest(out).step
+    assert reached >= 3
+    save_config(replace(config, steps=reached + 2), out / "config.json")
+    train(Config(resume=str(out)))
+    assert checkpoints.latest(out).step == reached + 2
+
+
+@pytest.mark.distributed
+def test_two_processes_train_as_one(tmp_path, folder, unfinished):
+    """The same batches in two halves: gradients meet, and nothing but rounding differs."""
+    out = tmp_path / "two"
+    config = tiny(out, folder, devices=2)
+    save_config(config, tmp_path / "c.json")
+    (tmp_path / "two.py").write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pretrain_flow import train as t\n"
+        "from reference_impl.config import load_config\n"
+        f"config = load_config(Path({str(tmp_path / 'c.json')!r}), t.Config)\n"
+        "t.parse = lambda _: config\n"
+        "sys.exit(t.main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "two.py")],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done: ") == 1
+    one = weights(train(tiny(tmp_path / "one", folder)))
+    two = weights(out)
+    assert one.keys() == two.keys()
+    start = RealNVP(TINY).state_dict()
+    for name, value in one.items():
+        if name == "positions":  # of each process's workers, of which there are none
+            continue
+        # Adam divides by the gradient's size: 1e-7 of rounding becomes at most 1e-5 of a step.
+        torch.testing.assert_close(two[name], value, rtol=0, atol=2e-6)
+    moved = max(
+        (one[f"flow.{name}"] - value).abs().max()
+        for name, value in start.items()
+        if value.is_floating_point() and "net" in name
+    )
+    assert moved > 1e-3, "or nothing was compared"
+
+
+def test_torchruns_processes_are_taken_from_it(monkeypatch):
+    assert processes(Config(devices=3)) == (3, 1)
+    for name, value in (
+        ("TORCHELASTIC_RUN_ID", "x"),
+        ("LOCAL_WORLD_SIZE", "4"),
+        ("WORLD_SIZE", "8"),
+    ):
+        monkeypatch.setenv(name, value)
+    assert processes(Config()) == (4, 2)
+
+
+def test_out_must_be_free(tmp_path, folder):
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(ValueError, match="already exists and is not empty"):
+        train(tiny(tmp_path, folder))
+
+
+def test_missing_matplotlib_is_told_before_anything_is_written(tmp_path, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "nerfreg\[plot\]"'):
+        train(tiny(tmp_path / "run", folder))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", "nowhere"], "--images nowhere: no such folder"),
+        (["--shards", "no{0..1}.tar"], "--shards no{0..1}.tar: 2 of 2 files are not there"),
+        (["--images", "a", "--shards", "b"], "--images and --shards: give one of them"),
+        (["--heldout", "a"], "--heldout: only together with --images or --shards"),
+        (["--steps", "0"], "--steps must be from 1 to inf, got 0"),
+        (["--batch", "9", "--devices", "2"], "--batch 9: not a multiple of 2 processes"),
+        (["--data.min-downscale", "4"], "--data.min-downscale must be from 1 to 3, got 4.0"),
+        (["--optimizer.ema-decay", "1"], "--optimizer.ema-decay must be from 0 to 1, got 1.0"),
+        (["--resume", "nowhere"], "--resume nowhere: no config.json there"),
+        (["--resume", "nowhere", "--seed", "1"], "no other option than --device can be given"),
+        (["--device", "cuda"], "--device cuda: there is no CUDA device here"),
+    ],
+)
+def test_bad_arguments_exit_2_with_one_line_and_leave_nothing(
+    tmp_path, arguments, message, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py", *arguments])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_script_runs_as_a_file_from_anywhere(tmp_path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--images", "nowhere"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "error: --images nowhere: no such folder\n")
+
+
+def test_options_reach_the_configuration():
+    config = parse(["--images", "a", "b", "--data.workers", "3", "--model.patch-size", "6"])
+    assert (config.images, config.data.workers, config.model.patch_size) == (("a", "b"), 3, 6)
+
+
+def test_a_stop_outside_of_training_says_so(monkeypatch, capsys):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setattr("pretrain_flow.train.train", stop)
+    assert main() == 130
+    assert "stopped outside of training" in capsys.readouterr().err
+
+
+def test_a_non_finite_loss_exits_3(monkeypatch, capsys):
+    def fail(_):
+        raise NonFiniteLossError("term 'loss' became non-finite at step 5")
+
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setattr("pretrain_flow.train.train", fail)
+    assert main() == 3
+    assert capsys.readouterr().err == "error: term 'loss' became non-finite at step 5\n"
