@@ -68,7 +68,8 @@ def name_run(run: Run) -> Path:
             )
             raise ValueError(f"--out {out}: already exists and is not empty; {advice}")
         return out
-    base = f"{run.scene.name}-{config.recipe}-{config.views}v-s{config.seed}"
+    recipe = run.recipe.name.replace(", ", "-").replace(" ", "-")
+    base = f"{run.scene.name}-{recipe}-{config.views}v-s{config.seed}"
     out, copy = Path("runs") / base, 2
     while not is_free(out):
         out, copy = Path("runs") / f"{base}-{copy}", copy + 1
