@@ -30,7 +30,8 @@ def build_recipe(config: Config, scene: Scene, steps: int) -> Recipe:
     """The recipe for this scene, with an embedder if it takes one.
 
     Raises:
-        ValueError: the recipe needs an embedder, or one is given to a recipe that takes none.
+        ValueError: the recipe needs an embedder, or one is given to a recipe that takes none; it
+            has no term of a name to leave out.
     """
     make = RECIPES[config.recipe]
     embed: dict[str, Any] = {}
@@ -43,7 +44,11 @@ def build_recipe(config: Config, scene: Scene, steps: int) -> Recipe:
     elif config.embedder:
         raise ValueError(f"--embedder: recipe {config.recipe} compares no images")
     forward_facing = scene.ndc_near is not None
-    return make(forward_facing=forward_facing, n_views=config.views, n_steps=steps, **embed)
+    recipe = make(forward_facing=forward_facing, n_views=config.views, n_steps=steps, **embed)
+    try:
+        return recipe.without(*filter(None, config.without.split(",")))
+    except ValueError as error:
+        raise ValueError(f"--without {config.without}: {error}") from error
 
 
 def with_depth_maps(config: Config, scene: Scene, recipe: Recipe) -> Scene:

@@ -94,7 +94,8 @@ def train(config: Config) -> Path:
     if device == "cuda" and config.devices > torch.cuda.device_count():
         raise ValueError(f"--devices {config.devices}: there are {torch.cuda.device_count()} GPUs")
     # Named before other processes join: none of them has made it by then.
-    name = f"{run.scene.name}-{config.recipe}-{config.views}v-s{config.seed}"
+    recipe = run.recipe.name.replace(", ", "-").replace(" ", "-")
+    name = f"{run.scene.name}-{recipe}-{config.views}v-s{config.seed}"
     folder = resumed or name_run(config.out, name, ignored=[PREVIEW])
     fabric = Fabric(
         accelerator="gpu" if device == "cuda" else "cpu",

@@ -28,6 +28,7 @@ NAMES = [
     "Distortion",
     "EdgeAwareSmoothness",
     "Emptiness",
+    "FlowColorPrior",
     "FrequencyMask",
     "InformationGain",
     "Interlevel",
@@ -60,6 +61,7 @@ NAMES = [
     "distortion",
     "edge_aware_smoothness",
     "emptiness",
+    "flow_color_prior",
     "information_gain",
     "interlevel",
     "line_of_sight",
@@ -103,7 +105,7 @@ def test_top_level_names():
 
 
 def test_rooms():
-    known = ("losses", "rays", "recipes", "schedules", "supervision", "views")
+    known = ("losses", "priors", "rays", "recipes", "schedules", "supervision", "views")
     assert {f"nerfreg.{room}" for room in known} <= set(ROOMS)
 
 

@@ -9,12 +9,13 @@ import torch
 from nerfreg import (
     DepthKL,
     DepthSmoothness,
+    FlowColorPrior,
     FrequencyMask,
     Objective,
     SampleSpaceAnnealing,
     occlusion,
 )
-from nerfreg.recipes import RECIPES, Recipe
+from nerfreg.recipes import RECIPES, Recipe, regnerf
 from nerfreg.schedules import Linear
 
 LONG = 70_000  # about RegNeRF's training on LLFF with 3 views: 69,768 steps
@@ -115,6 +116,26 @@ def test_the_shortest_runs_build(name, n_steps):
             assert 1.0 <= near < far <= 2.0
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("mipnerf", "nerf")])
+def test_each_term_can_be_left_out(name):
+    recipe = build(name, forward_facing=True, n_views=3, n_steps=1000)
+    assert recipe.without() == recipe
+    for term in recipe.terms:
+        rest = recipe.without(term)
+        assert rest.terms.keys() == recipe.terms.keys() - {term}
+        assert rest.coarse_weights.keys() == recipe.coarse_weights.keys() - {term}
+        assert rest.name == f"{name} without {term}"
+    nothing = recipe.without(*recipe.terms)
+    assert not nothing.terms
+    assert (nothing.keypoint_share, nothing.unseen_share, nothing.pair_share) == (0, 0, 0)
+
+
+def test_a_term_that_is_not_there_cannot_be_left_out():
+    recipe = RECIPES["dsnerf"](forward_facing=True, n_views=3, n_steps=1000)
+    with pytest.raises(ValueError, match=r"dsnerf has no term 'color'; it has depth_kl$"):
+        recipe.without("depth_kl", "color")
+
+
 class TestRegNerf:
     """Niemeyer et al., CVPR 2022, released configurations."""
 
@@ -150,6 +171,15 @@ class TestRegNerf:
         published = SampleSpaceAnnealing(n_steps, start, mid, form="released")
         assert [build(n) for n in (2, 3, 6, 8)] == [published] * 4
         assert [build(n) for n in (9, 20)] == [None, None]
+
+    def test_the_color_prior_warms_up_and_can_be_had_without(self):
+        recipe = RECIPES["regnerf"](forward_facing=False, n_views=3, n_steps=2000)
+        loss, weight = recipe.patch_terms["color_prior"]
+        assert isinstance(loss, FlowColorPrior)
+        assert value(weight, 0) == 0
+        assert value(weight, 500) == value(weight, 2000) > 0
+        geometry = regnerf(forward_facing=False, n_views=3, n_steps=2000, color_prior=False)
+        assert list(geometry.terms) == ["depth_smoothness"]
 
     def test_short_runs_keep_the_published_end_value_as_their_start(self):
         around = RECIPES["regnerf"](forward_facing=False, n_views=3, n_steps=2000)

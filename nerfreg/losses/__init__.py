@@ -14,6 +14,7 @@ from nerfreg.losses.depth_smoothness import DepthSmoothness, depth_smoothness
 from nerfreg.losses.distortion import Distortion, distortion
 from nerfreg.losses.edge_aware_smoothness import EdgeAwareSmoothness, edge_aware_smoothness
 from nerfreg.losses.emptiness import Emptiness, emptiness
+from nerfreg.losses.flow_color_prior import FlowColorPrior, flow_color_prior
 from nerfreg.losses.information_gain import InformationGain, information_gain
 from nerfreg.losses.interlevel import Interlevel, interlevel
 from nerfreg.losses.line_of_sight import LineOfSight, line_of_sight
@@ -42,6 +43,7 @@ __all__ = [
     "Distortion",
     "EdgeAwareSmoothness",
     "Emptiness",
+    "FlowColorPrior",
     "InformationGain",
     "Interlevel",
     "LineOfSight",
@@ -65,6 +67,7 @@ __all__ = [
     "distortion",
     "edge_aware_smoothness",
     "emptiness",
+    "flow_color_prior",
     "information_gain",
     "interlevel",
     "line_of_sight",

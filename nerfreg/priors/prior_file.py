@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
@@ -92,9 +92,8 @@ def load_prior(path: str | os.PathLike[str]) -> tuple[RealNVP, dict[str, Any]]:
         )
     try:
         with safetensors.safe_open(source, framework="pt") as file:  # pyright: ignore
-            opened: Any = file
-            metadata: dict[str, str] = opened.metadata() or {}
-        tensors = safetensors.torch.load_file(source)
+            metadata = cast(dict[str, str], file.metadata() or {})  # pyright: ignore
+        tensors = safetensors.torch.load_file(source)  # pyright: ignore[reportUnknownMemberType]
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"load_prior: {source} is not safetensors, or was cut short: {error}"

@@ -80,7 +80,7 @@ class RealNVP(nn.Module):
 
     Numerics: what a coupling's network sees is asinh(a), and its scale is bounded: so φ grows at
     most by a constant factor beyond linear, and value and gradient are finite for every patch of
-    colours within ±1e15, also for noise, which no photograph prepared it for. An unbounded
+    colours within ±1e6, also for noise, which no photograph prepared it for. An unbounded
     scale gives 1e33 and more there.
 
     Source: Dinh, Sohl-Dickstein, Bengio 2017 (RealNVP); RegNeRF for its use. The flow is one of

@@ -1,7 +1,7 @@
 """What a recipe is: a paper's settings as plain data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from nerfreg.objective import Schedule
@@ -105,3 +105,44 @@ class Recipe:
             for terms in (*kinds, self.pair_terms, self.image_terms)
             for name, term in terms.items()
         }
+
+    def without(self, *names: str) -> "Recipe":
+        """Leave terms out, to see what each one does.
+
+        Rays that only they looked at are not drawn any more; all else stays.
+
+        Raises:
+            ValueError: the recipe has no term of that name.
+
+        Example:
+            >>> from nerfreg.recipes import regnerf
+            >>> recipe = regnerf(forward_facing=False, n_views=3, n_steps=2000)
+            >>> ablated = recipe.without("color_prior")
+            >>> ablated.name, list(ablated.terms)
+            ('regnerf without color_prior', ['depth_smoothness'])
+        """
+        unknown = sorted(set(names) - self.terms.keys())
+        if unknown:
+            raise ValueError(
+                f"Recipe.without: {self.name} has no term {unknown[0]!r}; it has"
+                f" {', '.join(self.terms) or 'none'}"
+            )
+
+        def rest(terms: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: term for name, term in terms.items() if name not in names}
+
+        keypoints, patches = rest(self.keypoint_terms), rest(self.patch_terms)
+        pairs = rest(self.pair_terms)
+        return replace(
+            self,
+            name=f"{self.name} without {', '.join(names)}" if names else self.name,
+            ray_terms=rest(self.ray_terms),
+            keypoint_terms=keypoints,
+            patch_terms=patches,
+            pair_terms=pairs,
+            image_terms=rest(self.image_terms),
+            coarse_weights=rest(self.coarse_weights),
+            keypoint_share=self.keypoint_share if keypoints else 0.0,
+            unseen_share=self.unseen_share if patches else 0.0,
+            pair_share=self.pair_share if pairs else 0.0,
+        )

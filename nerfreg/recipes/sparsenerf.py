@@ -23,7 +23,9 @@ def sparsenerf(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
     the larger (upstream: nearest neighbours in the map's depth).
     """
     rank, continuity = (0.5, 0.005) if forward_facing else (0.2, 0.2)
-    base = regnerf(forward_facing=forward_facing, n_views=n_views, n_steps=n_steps)
+    base = regnerf(
+        forward_facing=forward_facing, n_views=n_views, n_steps=n_steps, color_prior=False
+    )
     return replace(
         base,
         name="sparsenerf",

@@ -65,7 +65,7 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe, options_of
     expected = {
         "mipnerf": set(),
         "nerf": set(),
-        "regnerf": {"depth_smoothness", "depth_smoothness_coarse"},
+        "regnerf": {"depth_smoothness", "depth_smoothness_coarse", "color_prior"},
         "dsnerf": {"depth_kl"},
         "freenerf": {"occlusion"},
         "infonerf": {"ray_entropy", "information_gain"},
