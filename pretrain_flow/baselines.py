@@ -12,6 +12,8 @@ from torch import Tensor
 
 NOISE = 1 / (12 * 255**2)
 """Variance that the dequantisation gives each number: no direction has less."""
+BLOCK = 4096
+"""Patches at a time: fewer would be slow, many would be new memory again and again."""
 
 
 class IndependentPixels:
@@ -70,8 +72,11 @@ class GaussianMixture:
         self.mean = (share.T @ x) / weight[:, None]
         factors = list[Tensor]()
         for k, mean in enumerate(self.mean):
-            centred = x - mean
-            covariance = (centred * share[:, k : k + 1]).T @ centred / weight[k]
+            covariance = x.new_zeros(x.shape[1], x.shape[1])
+            for part, share_k in zip(x.split(BLOCK), share[:, k : k + 1].split(BLOCK), strict=True):
+                centred = part - mean
+                covariance.addmm_((centred * share_k).T, centred)
+            covariance /= weight[k]
             # A tenth of the noise keeps a component invertible that holds few patches.
             covariance.diagonal().add_(0.1 * NOISE)
             factors.append(torch.linalg.cholesky(covariance))
@@ -79,6 +84,9 @@ class GaussianMixture:
 
     def _joint(self, x: Tensor) -> Tensor:
         """Log of weight times density of each component, (n, components)."""
+        return torch.cat([self._joint_of_block(part) for part in x.split(BLOCK)])
+
+    def _joint_of_block(self, x: Tensor) -> Tensor:
         columns = list[Tensor]()
         for log_weight, mean, factor in zip(self.log_weight, self.mean, self.factor, strict=True):
             z = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)

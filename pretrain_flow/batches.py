@@ -139,4 +139,4 @@ class StreamBatches(Timed):
         self.skipped.add(item.skipped)
         if item.patches is None:
             raise ValueError(f"{self._option}: {item.error}; the first: {self.skipped.first()}")
-        return item.patches.to(self.device, non_blocking=True)
+        return item.patches.to(self.device)

@@ -76,7 +76,7 @@ class Config:
     """Folder of photographs to measure on; by default a share of the others."""
     shards: str = ""
     """Tar files of photographs, 'path/{000..999}.tar' (extra: shards), instead of --images."""
-    steps: int = 2000
+    steps: int = 2500
     """Optimisation steps."""
     batch: int = 1024
     """Patches a step, in all processes together."""

@@ -8,6 +8,7 @@ that it is mixed from begin, and which batch of them is next. A stream that star
 with exactly the same batches.
 """
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,17 @@ def loader(stream: Stream, workers: int) -> DataLoader[Item]:
         collate_fn=as_it_is,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=leave_signals_to_the_trainer,
     )
+
+
+def leave_signals_to_the_trainer(worker: int) -> None:
+    """Let a worker live on after the Ctrl-C or SIGTERM that reaches all processes at once.
+
+    The trainer may be waiting for its batch, to finish the step and save.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def as_it_is(item: Any) -> Any:

@@ -141,6 +141,10 @@ def test_commands_name_what_exists(page, command):
         from reference_impl.train import parse
 
         parse(words[2:])  # an unknown option would exit
+    if words[1] == "pretrain_flow/train.py":
+        from pretrain_flow.train import parse as parse_pretraining
+
+        parse_pretraining(words[2:])
 
 
 @pytest.mark.parametrize(
