@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ from torch import Tensor
 from pretrain_flow.bank import PatchBank
 from pretrain_flow.batches import Batches, MemoryBatches, StreamBatches
 from pretrain_flow.config import Config
+from pretrain_flow.draws import fraction_of
 from pretrain_flow.embedded import LICENCES, embedded_photographs
 from pretrain_flow.photo_sets import Named, Work, fit_into_memory, held_out_patches
 from pretrain_flow.photographs import find
 from pretrain_flow.shards import ShardReader, expand
 from pretrain_flow.skipped import Skipped
-from pretrain_flow.split import fraction_of, split_names
+from pretrain_flow.split import split_names
 from pretrain_flow.stream import Position, Reader, Stream, read_file
+
+Files = list[tuple[str, Path]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Data:
 
     Attributes:
         batches: for the training steps.
-        heldout: (n, P, P, 3) uint8 by the photograph's name.
+        heldout: (n, P, P, 3) uint8 by the photograph's name; empty where none is measured.
         skipped: files that could not be used.
         about: what was read, as JSON can hold it.
     """
@@ -52,100 +56,92 @@ def open_data(
         ValueError: there is nothing to train or to measure on; the message names the option.
     """
     skipped = Skipped()
-    if config.shards:
-        train, measured = _shards(config)
-    else:
-        train, measured = _photographs(config)
+    shards = expand(config.shards) if config.shards else []
+    train, held_out = ([], []) if shards else _split(config)
+    measured: Sequence[Named] = held_out
     if config.heldout:
-        measured = _sample(find(Path(config.heldout), "--heldout"), config)
-    option = "--heldout" if config.heldout else "--shards" if config.shards else "--images"
-    patches = dict[str, Tensor]()
-    if heldout:
-        patches = held_out_patches(
-            measured,
-            config.data,
-            config.model.patch_size,
-            config.seed,
-            skipped,
-            config.data.workers,
-        )
-        if not patches:
-            raise ValueError(
-                f"{option}: none of the {len(measured)} photographs to measure on can be used;"
-                f" the first: {skipped.first() or 'there is none'}"
-            )
-    about: dict[str, Any] = {"photographs": len(train)}
-    if config.shards:
-        about = {"shards": len(train)}
-        read = ShardReader(0.0 if config.heldout else config.data.heldout_fraction, config.seed)
-        units = [name for name, _ in train]
-        batches: Batches = _stream(config, units, read, process, skipped, device)
-    elif config.images and not fit_into_memory(_paths(train), config.data):
-        units = [str(path) for _, path in _paths(train)]
-        batches = _stream(config, units, read_file, process, skipped, device)
+        measured = find(Path(config.heldout), "--heldout")
+    elif shards and heldout:
+        measured = _held_out_of_shards(config, shards)
+    patches = _patches_to_measure_on(config, measured, skipped) if heldout else {}
+
+    about: dict[str, Any] = {"shards": len(shards)} if shards else {"photographs": len(train)}
+    if not (config.images or shards):
+        about["licences"] = LICENCES
+    if shards:
+        fraction = 0.0 if config.heldout else config.data.heldout_fraction
+        read = ShardReader(fraction, config.seed)
+        batches: Batches = _stream(config, shards, read, process, skipped, device)
+    elif config.images and not fit_into_memory(train, config.data):
+        paths = [str(path) for _, path in train]
+        batches = _stream(config, paths, read_file, process, skipped, device)
     else:
         work = Work(train, config.data, config.model.patch_size, config.seed)
         copies = [arrays for _, arrays in work.done(config.data.workers, skipped)]
         if not copies:
             raise ValueError(
-                f"{_named(config)}: none of the {len(train)} photographs to train on can be used;"
+                f"{_given(config)}: none of the {len(train)} photographs to train on can be used;"
                 f" the first: {skipped.first()}"
             )
         about["photographs"] = len(copies)
         bank = PatchBank.of(copies, device)
         size = config.model.patch_size
         batches = MemoryBatches(bank, config.batch, size, config.seed, process)
-    if not (config.images or config.shards):
-        about["licences"] = LICENCES
     about["kept in memory"] = isinstance(batches, MemoryBatches)
     return Data(batches, patches, skipped, about)
 
 
-def _named(config: Config) -> str:
-    """The option that names what to train on, as given."""
+def _given(config: Config) -> str:
+    """The option that says what to train on, as given."""
     if config.shards:
         return f"--shards {config.shards}"
     return f"--images {' '.join(config.images)}"
 
 
-def _photographs(config: Config) -> tuple[list[Named], list[Named]]:
+def _split(config: Config) -> tuple[Files, Files]:
     """Photographs of folders, or embedded, to train on and to measure on."""
     if not config.images:
-        train, measured = embedded_photographs()
-        return [*train], [*measured]
-    found = [pair for folder in config.images for pair in find(Path(folder), "--images")]
-    if config.heldout:
-        return [*found], []
-    held = split_names([name for name, _ in found], config.data.heldout_fraction, config.seed)
-    measured = [pair for pair in found if pair[0] in held]
-    return [pair for pair in found if pair[0] not in held], _sample(measured, config)
-
-
-def _sample(photographs: Sequence[tuple[str, Path]], config: Config) -> list[Named]:
-    """As many photographs as are measured on, chosen by their names."""
-
-    def key(pair: tuple[str, Path]) -> float:
-        return fraction_of("measured", config.seed, pair[0])
-
-    return [*sorted(photographs, key=key)[: config.data.heldout_photographs]]
-
-
-def _shards(config: Config) -> tuple[list[Named], list[Named]]:
-    """Shards to train on, and the first held-out photographs in them."""
-    urls = expand(config.shards)
-    measured = list[Named]()
+        return embedded_photographs()
+    folders = [find(Path(folder), "--images") for folder in config.images]
+    held = set[str]()
     if not config.heldout:
-        read = ShardReader(config.data.heldout_fraction, config.seed, held_out=True)
-        for url in urls:
-            for named in read(url):
-                measured.append(named)
-                if len(measured) == config.data.heldout_photographs:
-                    return [(url, Path(url)) for url in urls], measured
-    return [(url, Path(url)) for url in urls], measured
+        names = [name for folder in folders for name, _ in folder]
+        held = split_names(names, config.data.heldout_fraction, config.seed)
+    train, measured = Files(), Files()
+    for number, folder in enumerate(folders, 1):
+        for name, path in folder:  # which may be in another folder as well
+            unique = f"{number}/{name}" if len(folders) > 1 else name
+            (measured if name in held else train).append((unique, path))
+    return train, measured
 
 
-def _paths(photographs: Sequence[Named]) -> list[tuple[str, Path]]:
-    return [(name, source) for name, source in photographs if isinstance(source, Path)]
+def _held_out_of_shards(config: Config, shards: list[str]) -> list[Named]:
+    """The first held-out photographs in shards, as many as are measured on."""
+    read = ShardReader(config.data.heldout_fraction, config.seed, held_out=True)
+    photographs = (named for shard in shards for named in read(shard))
+    return [*islice(photographs, config.data.heldout_photographs)]
+
+
+def _patches_to_measure_on(
+    config: Config, photographs: Sequence[Named], skipped: Skipped
+) -> dict[str, Tensor]:
+    """Patches of some of the photographs, chosen by their names."""
+
+    def key(named: Named) -> float:
+        return fraction_of("measured", config.seed, named[0])
+
+    data = config.data
+    chosen = sorted(photographs, key=key)[: data.heldout_photographs]
+    patches = held_out_patches(
+        chosen, data, config.model.patch_size, config.seed, skipped, data.workers
+    )
+    if not patches:
+        option = f"--heldout {config.heldout}" if config.heldout else _given(config)
+        raise ValueError(
+            f"{option}: none of the {len(chosen)} photographs to measure on can be used; the"
+            f" first: {skipped.first() or 'there is none'}"
+        )
+    return patches
 
 
 def _stream(
@@ -159,7 +155,7 @@ def _stream(
     _, n_processes = process
     if len(units) < n_processes:
         raise ValueError(
-            f"{_named(config)}: {len(units)} to read for {n_processes} processes; each needs one"
+            f"{_given(config)}: {len(units)} to read for {n_processes} processes; each needs one"
             " of its own"
         )
     workers = min(config.data.workers, len(units) // n_processes)
@@ -176,4 +172,4 @@ def _stream(
         process=process,
         positions=[Position()] * max(workers, 1),
     )
-    return StreamBatches(stream, workers, skipped, device, _named(config))
+    return StreamBatches(stream, workers, skipped, device, _given(config))

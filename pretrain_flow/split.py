@@ -17,11 +17,11 @@ def split_names(names: list[str], fraction: float, seed: int) -> set[str]:
     Raises:
         ValueError: there is only one.
     """
-    if len(names) < 2:
+    ordered = sorted({*names}, key=lambda name: fraction_of("split", seed, name))
+    if len(ordered) < 2:
         raise ValueError(
-            "one photograph cannot be split into training and held-out ones; add photographs, or"
-            " give --heldout"
+            "--images: one photograph cannot be split into training and held-out ones; add"
+            " photographs, or give --heldout"
         )
-    ordered = sorted(names, key=lambda name: fraction_of("split", seed, name))
-    n = sum(is_held_out(name, fraction, seed) for name in names)
-    return set(ordered[: min(max(n, 1), len(names) - 1)])
+    n = sum(is_held_out(name, fraction, seed) for name in ordered)
+    return {*ordered[: min(max(n, 1), len(ordered) - 1)]}
