@@ -28,7 +28,8 @@ class DataConfig:
     memory_gb: float = 2.0
     """Photographs that fit into this much memory are decoded once and kept, else streamed."""
     workers: int = -1
-    """Processes that decode; 0: none but the trainer; -1: one for each processor, at most 8."""
+    """Processes that decode for each device; 0: none but the trainer; -1: as many as there are
+    processors for them, at most 8."""
     patches_per_photograph: int = 64
     """Streaming: patches cut from a photograph each time that it is decoded."""
     mixed_photographs: int = 64
@@ -137,9 +138,9 @@ def check(config: Config) -> None:
         raise ValueError("--heldout: only together with --images or --shards")
 
 
-def resolve_workers(workers: int) -> int:
-    """Number of decoding processes: as asked, or one for each processor that is ours, at most 8."""
+def resolve_workers(workers: int, trainers: int = 1) -> int:
+    """Number of decoding processes of each trainer: as asked, or its share of the processors."""
     if workers >= 0:
         return workers
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(ours or 1, 8)
+    return min(max((ours or 1) // trainers, 1), 8)

@@ -92,12 +92,13 @@ def evaluate(evaluation: Evaluation) -> dict[str, Any]:
         heldout_patches=evaluation.patches,
     )
     workers = resolve_workers(data.workers)
-    train, measured = embedded_photographs() if not evaluation.images else ([], [])
     if evaluation.images:
         measured = find(Path(evaluation.images), "--images")
+    else:
+        _, measured = embedded_photographs()
     if evaluation.train_images:
         train = find(Path(evaluation.train_images), "--train-images")
-    elif not train:
+    else:
         train, _ = embedded_photographs()
 
     photographs = held_out_patches(measured, data, size, seed, skipped, workers)

@@ -66,8 +66,8 @@ def draw_kinds(kinds: dict[str, Tensor], misleading: set[str], path: Path) -> No
     """Histograms of bits per dimension: natural patches, and each kind of corrupted ones."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    every = torch.cat([*kinds.values()])
-    low, high = max(every.min().item(), 0.25), every.quantile(0.98).item()
+    every = torch.cat([*kinds.values()]).numpy()
+    low, high = max(float(every.min()), 0.25), float(np.quantile(every, 0.98))
     # A logarithm: noise costs hundreds of bits where a photograph costs four.
     bins = np.geomspace(low, high, 120)
     for name, values in kinds.items():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class Skipped:
-    """Files that could not be used and why, each once; in the run's folder as ``skipped.txt``."""
+    """Files that could not be used and why, each once; in a file of the run's folder."""
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
@@ -21,11 +21,14 @@ class Skipped:
             with self._file.open("a") as file:
                 file.writelines(f"{name}: {reason}\n" for name, reason in new.items())
 
-    def write_to(self, folder: Path) -> None:
-        """Keep the list in a run's folder from now on."""
-        self._file, so_far = folder / "skipped.txt", self.reasons
-        if so_far:
-            self._file.write_text("".join(f"{name}: {why}\n" for name, why in so_far.items()))
+    def write_to(self, path: Path) -> None:
+        """Keep the list in a file from now on, after what a run that was stopped left there."""
+        found, self.reasons, self._file = self.reasons, {}, path
+        if path.exists():
+            for line in path.read_text().splitlines():
+                name, _, reason = line.partition(": ")
+                self.reasons[name] = reason
+        self.add([*found.items()])
 
     def first(self) -> str:
         """One of them, for a message."""

@@ -144,7 +144,7 @@ def train(config: Config) -> Path:
     """Run a pretraining from a configuration; returns the run's folder."""
     resumed, asked = Path(config.resume) if config.resume else None, config.device
     if resumed is None:
-        workers = resolve_workers(config.data.workers)
+        workers = resolve_workers(config.data.workers, processes(config)[0])
         config = replace(
             config, device=resolve_device(asked), data=replace(config.data, workers=workers)
         )
@@ -179,7 +179,9 @@ def train(config: Config) -> Path:
     flow = RealNVP(config.model)
     first, seconds_before = 0, 0.0
     positions = batches.positions
-    trained = Trained(flow, positions.expand(fabric.world_size, *positions.shape).clone())
+    if len(positions):
+        positions = positions.expand(fabric.world_size, *positions.shape)
+    trained = Trained(flow, positions.clone())
     optimizer = torch.optim.Adam(flow.parameters(), lr=o.lr)
     going_on = resumed is not None and checkpoints.any_saved(folder)
     if not going_on:
@@ -203,7 +205,8 @@ def train(config: Config) -> Path:
         else:
             trim_log(log_file, first)
     fabric.barrier()
-    data.skipped.write_to(folder)
+    rank = fabric.global_rank
+    data.skipped.write_to(folder / (f"skipped-{rank}.txt" if rank else "skipped.txt"))
     measured = [line["heldout"] for line in read_log(log_file) if "heldout" in line]
     fabric.print(describe(data, flow, config))
     fabric.print(f"run       {folder}")
@@ -227,6 +230,8 @@ def train(config: Config) -> Path:
         levels = torch.cat([*data.heldout.values()])
         found = bits(trained.average.log_prob, levels, config.seed, fabric.device)
         result = mean_over_photographs(found, data.heldout)
+        if not math.isfinite(result["mean"]):
+            raise NonFiniteLossError(f"held-out bits became non-finite at step {step}")
         if result["mean"] < min(measured, default=math.inf):
             with saving(folder / PRIOR):
                 save_prior(folder / PRIOR, trained.average, about(config, data, step, result))
@@ -284,7 +289,8 @@ def train(config: Config) -> Path:
         trained_for = time.perf_counter() - in_loop - paused - max(batches.first_wait, 0.0)
     if fabric.is_global_zero:
         share = batches.waited / trained_for if batches.waited else 0.0
-        waits = {"first_batch_seconds": batches.first_wait, "share_of_time_waiting": share}
+        first_wait = max(batches.first_wait, 0.0)
+        waits = {"first_batch_seconds": first_wait, "share_of_time_waiting": share}
         result = finish(folder, config, data, waits, time.perf_counter() - started, fabric.device)
         fabric.print(summary(result))
         fabric.print(f"done: {folder}")
@@ -339,6 +345,10 @@ def finish(
     lines = read_log(folder / "log.jsonl")
     counts = [len(patches) for patches in data.heldout.values()]
     each = [part.mean().item() for part in kinds["natural"].split(counts)]
+    # Each process that streams photographs of its own lists what it could not use.
+    skipped = {
+        line for path in folder.glob("skipped*.txt") for line in path.read_text().splitlines()
+    }
     result = {
         "heldout_bits_per_dim": {
             **mean_over_photographs(kinds["natural"], data.heldout),
@@ -351,7 +361,7 @@ def finish(
         "seconds": seconds,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "parameters": sum(p.numel() for p in flow.parameters()),
-        "data": {**data.about, "skipped": len(data.skipped), **waits},
+        "data": {**data.about, "skipped": len(skipped), **waits},
     }
     with saving(folder / "metrics.json"):
         (folder / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -196,7 +196,12 @@ def test_any_number_of_processes_draws_one_batch_from_memory():
 def test_the_list_of_skipped_files_has_each_once(tmp_path):
     skipped = Skipped()
     skipped.add([("a", "bad"), ("a", "bad")])
-    skipped.write_to(tmp_path)
+    skipped.write_to(tmp_path / "skipped.txt")
     skipped.add([("b", "worse"), ("a", "bad")])
     assert (tmp_path / "skipped.txt").read_text() == "a: bad\nb: worse\n"
     assert len(skipped) == 2
+    later = Skipped()
+    later.add([("c", "new"), ("a", "bad")])
+    later.write_to(tmp_path / "skipped.txt")
+    assert (tmp_path / "skipped.txt").read_text() == "a: bad\nb: worse\nc: new\n"
+    assert len(later) == 3
