@@ -33,6 +33,10 @@ class Batches(Protocol):
         """About ``n`` patches to take mean and covariance from, alike in every process."""
         ...
 
+    def close(self) -> None:
+        """Let the processes go that decode."""
+        ...
+
     @property
     def positions(self) -> Tensor:
         """Where to go on after the last step: whole numbers, none if the step says it all."""
@@ -51,6 +55,9 @@ class Timed:
             self.first_wait = seconds
         else:
             self.waited += seconds
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 class MemoryBatches(Timed):
@@ -134,6 +141,10 @@ class StreamBatches(Timed):
         starts = [Position(*row) for row in positions.tolist()]
         turn = step % len(starts)
         self.stream = Stream(**{**vars(self.stream), "positions": starts, "turn": turn})
+
+    def close(self) -> None:
+        """Let the workers go: a loader's iterator ends them when nobody has it any more."""
+        self._items = None
 
     def _take(self, item: Item) -> Tensor:
         self.skipped.add(item.skipped)

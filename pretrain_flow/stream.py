@@ -156,17 +156,17 @@ def loader(stream: Stream, workers: int) -> DataLoader[Item]:
         collate_fn=as_it_is,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=leave_signals_to_the_trainer,
+        worker_init_fn=outlive_signals,
     )
 
 
-def leave_signals_to_the_trainer(worker: int) -> None:
-    """Let a worker live on after the Ctrl-C or SIGTERM that reaches all processes at once.
+def outlive_signals(worker: int) -> None:
+    """Let a worker live on for a while after a Ctrl-C or SIGTERM that reaches all processes.
 
     The trainer may be waiting for its batch, to finish the step and save.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(30))  # whose default is to end it
 
 
 def as_it_is(item: Any) -> Any:

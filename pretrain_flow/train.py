@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -171,8 +171,10 @@ def train(config: Config) -> Path:
     )
     fabric.launch()
     folder = Path(fabric.broadcast(str(folder)))
-    process = (fabric.global_rank, fabric.world_size)
-    data = open_data(config, process, fabric.device, heldout=fabric.is_global_zero)
+    rank = fabric.global_rank
+    data = open_data(
+        config, (rank, fabric.world_size), fabric.device, heldout=fabric.is_global_zero
+    )
     batches, o = data.batches, config.optimizer
 
     torch.manual_seed(config.seed)
@@ -196,7 +198,7 @@ def train(config: Config) -> Path:
         last = checkpoints.latest(folder)
         first, seconds_before = checkpoints.load_training(last, trained, optimizer, generator)
         if isinstance(batches, StreamBatches):
-            batches.resume(first, trained.positions[fabric.global_rank].cpu())
+            batches.resume(first, trained.positions[rank].cpu())
     log_file = folder / "log.jsonl"
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +207,6 @@ def train(config: Config) -> Path:
         else:
             trim_log(log_file, first)
     fabric.barrier()
-    rank = fabric.global_rank
     data.skipped.write_to(folder / (f"skipped-{rank}.txt" if rank else "skipped.txt"))
     measured = [line["heldout"] for line in read_log(log_file) if "heldout" in line]
     fabric.print(describe(data, flow, config))
@@ -217,9 +218,9 @@ def train(config: Config) -> Path:
     def save(step: int) -> None:
         watch.check(folder)
         if len(positions):
-            here = batches.positions.to(fabric.device)
-            gathered = torch.as_tensor(fabric.all_gather(here))
-            trained.positions.copy_(gathered.reshape(trained.positions.shape))
+            mine = torch.zeros_like(trained.positions)
+            mine[rank] = batches.positions
+            trained.positions.copy_(torch.as_tensor(fabric.all_reduce(mine, reduce_op="sum")))
         if fabric.is_global_zero:
             seconds = time.perf_counter() - started
             with saving(folder / "checkpoints"):
@@ -238,6 +239,7 @@ def train(config: Config) -> Path:
         return result["mean"]
 
     with (
+        closing(batches),
         StopRequest() as stop,
         log_file.open("a") if fabric.is_global_zero else nullcontext() as log,
         tqdm(

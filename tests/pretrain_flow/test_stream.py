@@ -1,6 +1,7 @@
 """Streams give every photograph its turn, and go on after a stop as if there had been none."""
 
 import io
+import multiprocessing
 import tarfile
 from collections import Counter
 from itertools import islice
@@ -128,6 +129,9 @@ def test_batches_resume_with_the_worker_whose_turn_it_is(workers, coloured):
     assert torch.equal(on.positions, through.positions)
     assert through.first_wait > 0
     assert through.waited > 0
+    for each in (through, cut, on):
+        each.close()
+    assert not multiprocessing.active_children()
 
 
 def test_shards_give_what_is_not_held_out_and_name_what_is_unusable(shards):
