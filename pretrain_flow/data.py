@@ -1,5 +1,7 @@
 """What the options say to train on and to measure on."""
 
+import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +76,10 @@ def open_data(
                 f"{option}: none of the {len(measured)} photographs to measure on can be used;"
                 f" the first: {skipped.first() or 'there is none'}"
             )
-    about: dict[str, Any] = {"photographs": len(train)}
+    about: dict[str, Any] = {
+        "photographs": len(train),
+        "licences": count_licences([Path(folder) for folder in config.images]),
+    }
     if config.shards:
         about = {"shards": len(train)}
         read = ShardReader(0.0 if config.heldout else config.data.heldout_fraction, config.seed)
@@ -177,3 +182,13 @@ def _stream(
         positions=[Position()] * max(workers, 1),
     )
     return StreamBatches(stream, workers, skipped, device, _named(config))
+
+
+def count_licences(folders: Sequence[Path]) -> dict[str, int]:
+    """How many photographs have which licence, as far as a ``licences.csv`` beside them tells."""
+    found = Counter[str]()
+    for table in (folder / "licences.csv" for folder in folders):
+        if table.is_file():
+            with table.open(newline="") as lines:
+                found.update(row["licence"] for row in csv.DictReader(lines))
+    return dict(sorted(found.items()))
