@@ -33,6 +33,9 @@ __all__ = [
     "like",
     "log_ndtr",
     "namespace",
+    "on_device_of",
+    "take",
+    "take_along",
     "within",
 ]
 
@@ -129,8 +132,13 @@ def like(x: Any) -> dict[str, Any]:
         >>> np.eye(2, **like(np.ones(3, dtype=np.float32))).dtype
         dtype('float32')
     """
+    return on_device_of(x) | {"dtype": x.dtype}
+
+
+def on_device_of(x: Any) -> dict[str, Any]:
+    """Give the argument with which an array is made on the device of ``x``, of any dtype."""
     # JAX moves its arrays itself, and a traced one is nowhere yet.
-    return ({"device": x.device} if isinstance(x, Tensor) else {}) | {"dtype": x.dtype}
+    return {"device": x.device} if isinstance(x, Tensor) else {}
 
 
 def as_like(x: Any, other: Any) -> Any:
@@ -157,6 +165,23 @@ def within(x: Any, low: float, high: float = math.inf) -> Any:
     if isinstance(x, Tensor):
         return torch.nn.functional.hardtanh(x, low, high)
     return namespace(x).clip(x, low, high)
+
+
+def take(x: Any, index: Any) -> Any:
+    """Take entries of the first axis, at indices ≥ 0.
+
+    In torch its own function: the standard's goes over all indices first, to turn negative ones.
+    """
+    if isinstance(x, Tensor):
+        return x.index_select(0, index)
+    return namespace(x).take(x, index, axis=0)
+
+
+def take_along(x: Any, index: Any) -> Any:
+    """Take entries along the last axis, at indices ≥ 0 of each row; as :func:`take`."""
+    if isinstance(x, Tensor):
+        return x.gather(-1, index.long())
+    return namespace(x).take_along_axis(x, index, axis=-1)
 
 
 def detach(x: Any) -> Any:

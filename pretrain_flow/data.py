@@ -1,5 +1,7 @@
 """What the options say to train on and to measure on."""
 
+import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -66,8 +68,9 @@ def open_data(
     patches = _patches_to_measure_on(config, measured, skipped) if heldout else {}
 
     about: dict[str, Any] = {"shards": len(shards)} if shards else {"photographs": len(train)}
-    if not (config.images or shards):
-        about["licences"] = LICENCES
+    if not shards:
+        folders = [Path(folder) for folder in config.images]
+        about["licences"] = count_licences(folders) if folders else LICENCES
     if shards:
         fraction = 0.0 if config.heldout else config.data.heldout_fraction
         read = ShardReader(fraction, config.seed)
@@ -173,3 +176,13 @@ def _stream(
         positions=[Position()] * max(workers, 1),
     )
     return StreamBatches(stream, workers, skipped, device, _given(config))
+
+
+def count_licences(folders: Sequence[Path]) -> dict[str, int]:
+    """How many photographs have which licence, as far as a ``licences.csv`` beside them tells."""
+    found = Counter[str]()
+    for table in (folder / "licences.csv" for folder in folders):
+        if table.is_file():
+            with table.open(newline="") as lines:
+                found.update(row["licence"] for row in csv.DictReader(lines))
+    return dict(sorted(found.items()))

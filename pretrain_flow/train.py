@@ -302,11 +302,13 @@ def train(config: Config) -> Path:
 def about(config: Config, data: Data, step: int, heldout: dict[str, float]) -> dict[str, Any]:
     """What the weights' file says of itself."""
     return {
-        "trained_on": config.shards
+        "data": config.shards
         or list(config.images)
         or "photographs in scikit-image and scikit-learn",
         **data.about,
-        "colours": "sRGB as in the files, in [0, 1]",
+        "color_space": "sRGB as in the files, in [0, 1]",
+        "preprocessing": "uniform dequantisation, (k + u - 1/2)/255; then linear: mean and basis",
+        "seed": config.seed,
         "config": {k: v for k, v in asdict(config).items() if k not in ("model", "out", "resume")},
         "step": step,
         "heldout_bits_per_dim": heldout,

@@ -115,6 +115,16 @@ def test_arrays_are_made_to_go_with_another(name) -> None:
         assert arrays.as_like(double, x).dtype == xp.float32
 
 
+@EVERY
+def test_entries_are_taken_at_indices(name) -> None:
+    with library(name) as array:
+        x = array(np.arange(6.0).reshape(2, 3))
+        index = array(np.array([1, 0, 1]))
+        assert np.asarray(arrays.take(x, index)).tolist() == [[3, 4, 5], [0, 1, 2], [3, 4, 5]]
+        index = array(np.array([[2], [0]]))
+        assert np.asarray(arrays.take_along(x, index)).tolist() == [[2], [3]]
+
+
 def test_jax_has_no_double_unless_asked_to() -> None:
     jax = pytest.importorskip("jax")
     assert arrays.in_double(jax.numpy.ones(2)).dtype == jax.numpy.float32

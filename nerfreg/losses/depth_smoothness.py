@@ -92,7 +92,9 @@ def depth_smoothness(
         (weight,) = at_least_float32(fill_invalid(detach(opacity), valid, 0.0))
         roughness = roughness * weight[..., :-1, :-1]
     if valid is None:
-        return reduce(xp.mean(roughness, axis=(-2, -1)), reduction, function=name)
+        n_pixels = roughness.shape[-2] * roughness.shape[-1]
+        per_patch = xp.sum(roughness, axis=(-2, -1)) / n_pixels
+        return reduce(per_patch, reduction, function=name)
 
     counted = valid[..., :-1, :-1] & valid[..., :-1, 1:] & valid[..., 1:, :-1]
     n_counted = xp.sum(xp.astype(counted, xp.int32), axis=(-2, -1))

@@ -11,6 +11,7 @@ from nerfreg.checks import require_floating, require_mask
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 from nerfreg.rays.intervals import OPEN_END
 from nerfreg.rays.layout import Layout, following, last, ray_layout, spread, through, total
+from nerfreg.rays.segments import cumulate
 
 __all__ = ["Distortion", "distortion"]
 
@@ -129,7 +130,7 @@ class _Packed(torch.autograd.Function):
         first, final = offsets[:-1].clamp_max(len(gap) - 1), final.clamp_min(0)
         length = middle.index_select(0, final).double() - middle.index_select(0, first)
 
-        sums = _cumulate(weights)
+        sums = cumulate(weights)
         at = sums.index_select(0, offsets)
         front = at[:-1].index_select(0, ray_indices)
         front = torch.sub(sums[1:], front, out=front).to(weights.dtype)
@@ -166,7 +167,7 @@ class _Packed(torch.autograd.Function):
         # To weight i belongs Σ_j w_j |m_i − m_j|. From a sample to the next it grows by
         # gap · (front − behind), and a ray's first and last sum to opacity times length.
         excess = front - behind
-        sums = _cumulate(excess * gap)
+        sums = cumulate(excess * gap)
         at = sums.index_select(0, offsets)
         distance = 0.5 * (moment - at[1:] - at[:-1])
         distance = distance.index_select(0, ray_indices).add_(sums[:-1]).to(weights.dtype)
@@ -179,15 +180,6 @@ class _Packed(torch.autograd.Function):
         to_ends = torch.sub(excess, weights, alpha=2 / 3).mul_(closed).mul_(scale).mul_(0.5)
         to_starts = excess.sub_(weights).mul_(scale).sub_(to_ends)
         return to_weights, to_starts, to_ends, None, None
-
-
-def _cumulate(x: Tensor) -> Tensor:
-    """Sum over all rays in float64, beginning with 0: (N,) -> (N + 1,)."""
-    sums = x.new_empty(x.shape[0] + 1, dtype=torch.float64)
-    sums[0] = 0.0
-    sums[1:] = x
-    torch.cumsum(sums[1:], 0, out=sums[1:])
-    return sums
 
 
 class Distortion(nn.Module):

@@ -84,7 +84,9 @@ def mean(x: Any, valid: Any, axis: Axes) -> Any:
     """Average over what is valid, 0 where nothing is; the axes stay, with length 1."""
     xp = namespace(x)
     if valid is None:
-        return xp.mean(x, axis=axis, keepdims=True)
+        # The library's own mean has a gradient that is divided number by number.
+        axes = (axis,) if isinstance(axis, int) else axis
+        return xp.sum(x, axis=axis, keepdims=True) / math.prod([x.shape[i] for i in axes])
     n_valid = xp.sum(xp.astype(valid, xp.int32), axis=axis, keepdims=True)
     total = xp.sum(xp.where(valid, x, 0.0), axis=axis, keepdims=True)
     return total / xp.astype(clip(n_valid, 1), x.dtype)

@@ -91,22 +91,26 @@ def reduce_places(
     n_counted: Any = None
     for stencil, values in terms:
         xp = namespace(values)
+        size = values.shape[:-1] if channels else values.shape
+        weight, count = None, size[-2] * size[-1]
         if opacity is not None:
-            least, *others = pixels(opacity, stencil)
+            weight, *others = pixels(opacity, stencil)
             for other in others:
-                least = xp.minimum(least, other)
-            values = values * (least[..., None] if channels else least)
-        if valid is None:
-            n_channels = values.shape[-1] if channels else 1
-            per_patch = per_patch + n_channels * xp.mean(values, axis=axes)
-            continue
-        counted, *others = pixels(valid, stencil)
-        for other in others:
-            counted = counted & other
-        count = xp.sum(xp.astype(counted, xp.int32), axis=(-2, -1))
-        values = fill_invalid(values, counted[..., None] if channels else counted, 0.0)
-        total = xp.sum(values, axis=axes)
-        per_patch = per_patch + total / xp.astype(clip(count, 1), total.dtype)
-        n_counted = count if n_counted is None else n_counted + count
+                weight = xp.minimum(weight, other)
+        if valid is not None:
+            counted, *others = pixels(valid, stencil)
+            for other in others:
+                counted = counted & other
+            found = xp.sum(xp.astype(counted, xp.int32), axis=(-2, -1))
+            n_counted = found if n_counted is None else n_counted + found
+            counted = xp.astype(counted, values.dtype)
+            weight = counted if weight is None else counted * weight
+            count = xp.astype(clip(found, 1), values.dtype)
+        if weight is not None:
+            # Values are finite, also where they do not count. In torch a product is several times
+            # faster than a choice by a mask that is broadcast over channels.
+            values = values * (weight[..., None] if channels else weight)
+        # A mean's gradient would be divided place by place.
+        per_patch = per_patch + xp.sum(values, axis=axes) / count
     seen = None if n_counted is None else n_counted > 0
     return reduce(times * per_patch, reduction, seen, function=function)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from nerfreg.arrays import like, namespace
+from nerfreg.arrays import like, namespace, on_device_of, take, take_along
 from nerfreg.checks import (
     require_arrays,
     require_one_device,
@@ -75,10 +75,9 @@ def total_of_first(rays: Layout, x: Any, n: int) -> Any:
         return total(rays, xp.where(rank(rays, x) < n, x, 0.0))
     begins, ends = rays.offsets[:-1, None], rays.offsets[1:, None]
     index = begins + xp.arange(n, **like(rays.offsets))
-    # What a ray does not have is taken from a zero behind the samples.
-    padded = xp.concat([x, xp.zeros_like(x[:1])], axis=0)
-    index = xp.reshape(xp.where(index < ends, index, n_all), (-1,))
-    return xp.sum(xp.reshape(xp.take(padded, index, axis=0), (n_rays, n)), axis=-1)
+    has = index < ends
+    found = xp.reshape(take(x, xp.reshape(xp.where(has, index, 0), (-1,))), (n_rays, n))
+    return xp.sum(xp.where(has, found, 0.0), axis=-1)
 
 
 def spread(rays: Layout, per_ray: Any) -> Any:
@@ -129,17 +128,15 @@ def rank(rays: Layout, x: Any) -> Any:
     """Number the samples ``x`` of each ray from 0 (dense: an axis that broadcasts)."""
     xp = namespace(x)
     if rays.ray_indices is None:
-        device = {"device": x.device} if isinstance(x, Tensor) else {}
-        return xp.arange(x.shape[-1], **device)
-    begins = xp.take(rays.offsets, rays.ray_indices, axis=0)
+        return xp.arange(x.shape[-1], **on_device_of(x))
+    begins = take(rays.offsets, rays.ray_indices)
     return xp.arange(x.shape[0], **like(begins)) - begins
 
 
 def n_samples(rays: Layout, x: Any) -> Any:
     """Count the samples ``x`` of each ray (dense: one number for all)."""
     if rays.ray_indices is None:
-        device = {"device": x.device} if isinstance(x, Tensor) else {}
-        return namespace(x).full((), x.shape[-1], **device)
+        return namespace(x).full((), x.shape[-1], **on_device_of(x))
     return rays.offsets[1:] - rays.offsets[:-1]
 
 
@@ -156,8 +153,7 @@ def last(rays: Layout, x: Any) -> Any:
 def at_rank(rays: Layout, x: Any, rank: Any) -> Any:
     """Take each ray's value at a rank, an integer per ray that lies on it; 0 for an empty ray."""
     if rays.ray_indices is None:
-        rank = rank.long() if isinstance(rank, Tensor) else rank
-        return namespace(x).take_along_axis(x, rank[..., None], axis=-1)[..., 0]
+        return take_along(x, rank[..., None])[..., 0]
     return _pick(rays, x, rays.offsets[:-1] + rank)
 
 
@@ -167,7 +163,7 @@ def _pick(rays: Layout, x: Any, index: Any) -> Any:
     empty = rays.offsets[1:] == rays.offsets[:-1]
     # A zero behind the samples is what empty rays point at, and makes N = 0 no special case.
     padded = xp.concat([x, xp.zeros_like(rays.offsets[:1], dtype=x.dtype)], axis=0)
-    return xp.take(padded, xp.where(empty, x.shape[0], index), axis=0)
+    return take(padded, xp.where(empty, x.shape[0], index))
 
 
 def ray_layout(

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nerfreg.arrays import at_least_float32, clip, detach, namespace
+from nerfreg.arrays import (
+    at_least_float32,
+    clip,
+    detach,
+    namespace,
+    on_device_of,
+    take,
+    take_along,
+)
 from nerfreg.rays.layout import Layout, ray_layout, spread, through
 
 __all__ = [
@@ -130,8 +138,7 @@ def _packed(steps: Steps) -> Steps:
     rays, *samples = steps
     xp = namespace(*samples)
     n_rays, n_samples = samples[0].shape
-    device = {"device": samples[0].device} if isinstance(samples[0], Tensor) else {}
-    begins = xp.arange(n_rays + 1, **device)
+    begins = xp.arange(n_rays + 1, **on_device_of(samples[0]))
     ray_indices = xp.reshape(xp.broadcast_to(begins[:-1, None], samples[0].shape), (-1,))
     rays = Layout(rays.ray_shape, ray_indices, begins * n_samples)
     return Steps(rays, *(xp.reshape(x, (-1,)) for x in samples))
@@ -163,8 +170,8 @@ def _after_zero(rays: Layout, x: Any) -> Any:
 def _take(rays: Layout, x: Any, place: Any) -> Any:
     """Take from what :func:`_after_zero` gave at places that :func:`_last` found."""
     if rays.ray_indices is None:
-        return namespace(x).take_along_axis(x, place, axis=-1)
-    return namespace(x).take(x, place, axis=0)
+        return take_along(x, place)
+    return take(x, place)
 
 
 def _last(rays: Layout, t: Any, of: Layout, bounds: Any) -> Any:
@@ -181,12 +188,12 @@ def _last(rays: Layout, t: Any, of: Layout, bounds: Any) -> Any:
     t, bounds = (xp.astype(detach(x), dtype, copy=False) for x in (t, bounds))
     if of.ray_indices is None:
         return _last_dense(t, bounds)
-    begins = xp.take(of.offsets, rays.ray_indices, axis=0)
+    begins = take(of.offsets, rays.ray_indices)
     if isinstance(t, Tensor) and dtype == torch.float32:
         keys = _keys(of.ray_indices, bounds), _keys(rays.ray_indices, t)
         found = torch.searchsorted(*keys, right=True)
     else:
-        found = _bisect(t, bounds, begins, xp.take(of.offsets, rays.ray_indices + 1, axis=0))
+        found = _bisect(t, bounds, begins, take(of.offsets[1:], rays.ray_indices))
     return xp.where(found > begins, found, 0)
 
 
@@ -206,7 +213,7 @@ def _bisect(t: Any, bounds: Any, low: Any, high: Any) -> Any:
     xp = namespace(t)
     for _ in range(bounds.shape[0].bit_length()):
         middle = (low + high) // 2
-        probe = xp.take(bounds, clip(middle, None, bounds.shape[0] - 1), axis=0)
+        probe = take(bounds, clip(middle, None, bounds.shape[0] - 1))
         above = (middle < high) & (probe <= t)
         low, high = xp.where(above, middle + 1, low), xp.where(above, high, middle)
     return low
@@ -214,7 +221,9 @@ def _bisect(t: Any, bounds: Any, low: Any, high: Any) -> Any:
 
 def _keys(ray_indices: Tensor, t: Tensor) -> Tensor:
     """Number pairs (ray, t) in their order, so that one search serves all rays."""
-    # The bits of a float count its magnitude; −0 is 0 here.
+    # The bits of a float count its magnitude. A negative one's, below its sign, are turned into
+    # their complement, plus 1: so −0 is 0.
     bits = t.contiguous().view(torch.int32)
-    bits = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-    return (ray_indices.long() << 32) + bits
+    sign = bits >> 31
+    bits = (bits ^ (sign & 0x7FFFFFFF)) - sign
+    return torch.add(bits, ray_indices.long(), alpha=2**32)

@@ -14,7 +14,14 @@ from torch import Tensor
 
 from nerfreg.arrays import clip, is_jax, namespace
 
-__all__ = ["segment_largest", "segment_offsets", "segment_scan", "segment_spread", "segment_sum"]
+__all__ = [
+    "cumulate",
+    "segment_largest",
+    "segment_offsets",
+    "segment_scan",
+    "segment_spread",
+    "segment_sum",
+]
 
 
 def segment_offsets(ray_indices: Any, n_rays: int) -> Any:
@@ -92,6 +99,15 @@ def segment_scan(
     return (inner - sums[offsets[:-1]][ray_indices]).astype(x.dtype)
 
 
+def cumulate(x: Tensor) -> Tensor:
+    """Sum over all rays in float64, beginning with 0: (N,) -> (N + 1,)."""
+    sums = x.new_empty(x.shape[0] + 1, dtype=torch.float64)
+    sums[0] = 0.0
+    sums[1:] = x
+    sums[1:].cumsum_(0)
+    return sums
+
+
 def _run(plain: Any, function: Any, *inputs: Any) -> Any:
     """Run an autograd function, or, in a compiled graph, what it consists of.
 
@@ -112,11 +128,12 @@ def _torch_spread(per_ray: Tensor, ray_indices: Tensor, offsets: Tensor) -> Tens
 def _torch_scan(
     x: Tensor, ray_indices: Tensor, offsets: Tensor, inclusive: bool, backwards: bool
 ) -> Tensor:
-    sums = torch.cat([x.new_zeros(1), x]).cumsum(0, dtype=torch.float64)
+    sums = cumulate(x)
     inner = sums[:-1] if backwards == inclusive else sums[1:]
     edge = sums.index_select(0, offsets[1:] if backwards else offsets[:-1])
     edge = edge.index_select(0, ray_indices)
-    return (edge - inner if backwards else inner - edge).to(x.dtype)
+    found = edge.sub_(inner) if backwards else edge.neg_().add_(inner)
+    return found.to(x.dtype)
 
 
 class _Sum(torch.autograd.Function):
@@ -128,7 +145,11 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
-        return _run(_torch_spread, _Spread, grad, *ctx.saved_tensors), None, None
+        ray_indices, offsets = ctx.saved_tensors
+        if grad.stride(0) == 0 and not torch.is_grad_enabled():
+            # A sum or mean over rays hands each the same number.
+            return grad[:1].expand(ray_indices.shape[0], *grad.shape[1:]), None, None
+        return _run(_torch_spread, _Spread, grad, ray_indices, offsets), None, None
 
 
 class _Spread(torch.autograd.Function):

@@ -1,10 +1,11 @@
 """From density or opacity along a ray to the probability of stopping in each interval."""
 
+import math
 from typing import Any
 
 from jaxtyping import Float, Integer
 
-from nerfreg.arrays import Array, at_least_float32, clip, namespace
+from nerfreg.arrays import Array, at_least_float32, clip, namespace, within
 from nerfreg.checks import require_floating, require_one_device, require_shape
 from nerfreg.rays.layout import Layout, before, ray_layout, spread, total
 
@@ -145,5 +146,6 @@ def _in_front(rays: Layout, thickness: Any) -> Any:
         # All rays are summed at once there, of which one of infinite thickness would leave the
         # others nothing. Behind this much nothing arrives: exp(−128) is 0, in float64 exp(−1000).
         xp = namespace(thickness)
-        thickness = clip(thickness, None, 1e3 if thickness.dtype == xp.float64 else 128.0)
+        enough = 1e3 if thickness.dtype == xp.float64 else 128.0
+        thickness = within(thickness, -math.inf, enough)
     return before(rays, thickness)

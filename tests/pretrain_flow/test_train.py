@@ -316,6 +316,13 @@ def test_equal_names_in_two_folders_fall_on_one_side_and_count_twice(photographs
     assert data.about["photographs"] == 8 - 2 * len(held)
 
 
+def test_licences_beside_the_photographs_are_counted(tmp_path, photographs):
+    folder = photographs("a.png", "b.png", "c.png")
+    (folder / "licences.csv").write_text("file,licence\na.png,CC0\nb.png,CC BY\nc.png,CC0\n")
+    data = open_data(tiny("", folder), (0, 1), torch.device("cpu"), heldout=True)
+    assert data.about["licences"] == {"CC BY": 1, "CC0": 2}
+
+
 def test_the_embedded_photographs_are_the_default(tmp_path, unfinished, capsys):
     train(tiny(tmp_path / "run", "", images=(), steps=2))
     assert "train     4 photographs, kept in memory" in capsys.readouterr().out

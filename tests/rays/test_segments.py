@@ -132,6 +132,18 @@ def test_sum_and_spread_have_first_and_second_derivatives(counts) -> None:
 
 
 @COUNTS
+def test_a_gradient_that_all_rays_share_is_held_once(counts) -> None:
+    x, indices = (torch.from_numpy(a) for a in samples(counts))
+    offsets = segment_offsets(indices, len(counts))
+    value = segment_sum(x.requires_grad_(), indices, offsets).sum() / 4.0
+    (found,) = torch.autograd.grad(value, x, retain_graph=True)
+    assert found.tolist() == [0.25] * len(x)
+    assert found.stride() == (0,) or len(x) == 0
+    (differentiable,) = torch.autograd.grad(value, x, create_graph=True)
+    assert differentiable.tolist() == found.tolist()
+
+
+@COUNTS
 def test_largest_passes_its_gradient_to_the_largest(counts) -> None:
     x, indices = samples(counts)
     x = torch.from_numpy(np.abs(x)).requires_grad_()
