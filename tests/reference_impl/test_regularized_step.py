@@ -13,7 +13,7 @@ from reference_impl.config import Config
 from reference_impl.mipnerf import MipNerfConfig, clip_gradients_
 from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
-from reference_impl.train import Watch
+from reference_impl.watch import Watch
 
 TINY = MipNerfConfig(width=16, depth=2, view_width=8, n_samples=8, max_degree=4)
 MASK = FrequencyMask(n_steps=4)

@@ -28,7 +28,8 @@ from reference_impl.config import (
 from reference_impl.evaluate import evaluate_run
 from reference_impl.mipnerf import MipNerfConfig
 from reference_impl.run import Run
-from reference_impl.train import NonFiniteLossError, Watch, main, parse, train
+from reference_impl.train import main, parse, train
+from reference_impl.watch import NonFiniteLossError, Watch
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = MipNerfConfig(width=16, depth=2, view_width=8, n_samples=8, max_degree=4)
