@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -125,7 +126,7 @@ class StreamBatches(Timed):
 
     def sample(self, n: int) -> Tensor:
         """Patches for the standardisation, from the beginning of what the first worker reads."""
-        first = Stream(**{**vars(self.stream), "process": (0, 1), "positions": [Position()]})
+        first = replace(self.stream, process=(0, 1), positions=[Position()])
         patches, found = list[Tensor](), 0
         for item in first.batches(0):
             patches.append(self._take(item))
@@ -140,7 +141,7 @@ class StreamBatches(Timed):
         self.positions = positions.clone()
         starts = [Position(*row) for row in positions.tolist()]
         turn = step % len(starts)
-        self.stream = Stream(**{**vars(self.stream), "positions": starts, "turn": turn})
+        self.stream = replace(self.stream, positions=starts, turn=turn)
 
     def close(self) -> None:
         """Let the workers go: a loader's iterator ends them when nobody has it any more."""
