@@ -19,4 +19,7 @@ def test_the_wheel_holds_the_package_alone(tmp_path):
     described = {f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "nerfreg").rglob("*.py")}
     assert "nerfreg/losses/depth_kl.py" in modules
-    assert sorted(names) == sorted({*modules, "nerfreg/py.typed", *described})
+    shipped = {
+        f"nerfreg/priors/weights/{name}" for name in ("MODEL_CARD.md", "natural_8x8.safetensors")
+    }
+    assert sorted(names) == sorted({*modules, *shipped, "nerfreg/py.typed", *described})

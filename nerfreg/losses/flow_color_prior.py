@@ -37,7 +37,7 @@ def flow_color_prior(
     model: PatchDensity,
     patch_size: int | None = None,
     stride: int | None = None,
-    max_gradient: float | None = 10.0,
+    max_gradient: float | None = 50.0,
     valid: Bool[Tensor, "*patches"] | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:
@@ -57,7 +57,8 @@ def flow_color_prior(
             ends with the patch.
         max_gradient: a bound c, in nats per dimension and unit of colour, on the norm of each
             patch's gradient: longer ones are shortened to c, the value is untouched. ``None``: no
-            bound. An untrained field renders noise, where the slope is far steeper than on photos.
+            bound. Under the shipped weights 99 of 100 patches of photographs stay below 50, and
+            noise, as an untrained field renders it, far below; another model may be steep there.
         valid: which patches count. Others may hold anything, NaN included.
         reduction: over valid patches.
 
@@ -230,7 +231,7 @@ class FlowColorPrior(nn.Module):
         model: PatchDensity,
         patch_size: int | None = None,
         stride: int | None = None,
-        max_gradient: float | None = 10.0,
+        max_gradient: float | None = 50.0,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
