@@ -1,32 +1,17 @@
-"""Which photos train and which test: the published few-view protocols, as data and pure functions.
+"""Which photos train and which test: the rules of :mod:`reference_impl.protocols` as functions.
 
 Numbers from different splits cannot be compared, so a split is always printed with a run.
 """
 
-__all__ = [
-    "BLENDER_8_VIEWS",
-    "BLENDER_TEST_EVERY",
-    "DTU_EXCLUDED",
-    "DTU_SCANS",
-    "DTU_TRAIN",
-    "EVENLY_SPACED",
-    "blender",
-    "dtu",
-    "evenly_spaced",
-    "validation",
-]
+from reference_impl.protocols import (
+    BLENDER_4,
+    BLENDER_8,
+    BLENDER_8_FREENERF,
+    DTU,
+    LLFF_REGNERF,
+)
 
-# The eight training frames (by file number) of the Blender scenes that DietNeRF drew and FreeNeRF,
-# DNGaussian and CoR-GS kept; they test on every 8th test frame.
-BLENDER_8_VIEWS: tuple[int, ...] = (2, 16, 26, 55, 73, 76, 86, 93)
-BLENDER_TEST_EVERY = 8
-
-# pixelNeRF's protocol for DTU, as in RegNeRF: 0-based views in the order in which 3, 6 or 9 are
-# taken, views left out for their bad exposure, and the 15 scans of the tables.
-DTU_TRAIN = (25, 22, 28, 40, 44, 48, 0, 8, 13)
-DTU_EXCLUDED = (3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 36, 37, 38, 39)
-DTU_SCANS = (8, 21, 30, 31, 34, 38, 40, 41, 45, 55, 63, 82, 103, 110, 114)
-DTU_VIEWS = 49
+__all__ = ["EVENLY_SPACED", "blender", "dtu", "evenly_spaced", "validation"]
 
 # Ours: of the views that neither train nor test, as many serve for choosing settings.
 VALIDATION_VIEWS = 8
@@ -36,7 +21,7 @@ EVENLY_SPACED = "every 8th of {} views tests; {} evenly spaced of the rest train
 
 
 def evenly_spaced(
-    n_images: int, n_views: int, *, every: int = 8, offset: int = 0
+    n_images: int, n_views: int, *, every: int = LLFF_REGNERF.test_every, offset: int = 0
 ) -> tuple[list[int], list[int]]:
     """Hold out every 8th image for testing and spread the training views evenly over the rest.
 
@@ -84,7 +69,8 @@ def blender(
     Args:
         train_frames: file numbers of the training frames at hand.
         test_frames: file numbers of the test frames at hand.
-        n_views: 8 for the published list, if its frames are at hand; other numbers spread evenly.
+        n_views: 4 or 8 for a published list, if its frames are at hand; other numbers spread
+            evenly.
 
     Returns:
         File numbers of the training and of the test frames, ascending, and the rule in words.
@@ -93,13 +79,19 @@ def blender(
         ValueError: there are fewer training frames than ``n_views``, or ``n_views`` < 1.
     """
     frames = sorted(train_frames)
-    if n_views == len(BLENDER_8_VIEWS) and set(BLENDER_8_VIEWS) <= set(frames):
-        train, rule = list(BLENDER_8_VIEWS), "the 8 views of DietNeRF and FreeNeRF"
+    published = [
+        protocol
+        for protocol in (BLENDER_4, BLENDER_8, BLENDER_8_FREENERF)
+        if protocol.views == (n_views,) and set(protocol.train) <= set(frames)
+    ]
+    if published:
+        train, rule = sorted(published[0].train), f"the views of protocol {published[0].name}"
     else:
         train = [frames[i] for i in _spread(len(frames), n_views)]
         rule = f"{n_views} evenly spaced of {len(frames)} training frames"
-    test = [frame for frame in sorted(test_frames) if frame % BLENDER_TEST_EVERY == 0]
-    return train, test, f"{rule}; test: every {BLENDER_TEST_EVERY}th test frame"
+    every = BLENDER_8.test_every
+    test = [frame for frame in sorted(test_frames) if frame % every == 0]
+    return train, test, f"{rule}; test: every {every}th test frame"
 
 
 def dtu(n_views: int) -> tuple[list[int], list[int]]:
@@ -108,12 +100,11 @@ def dtu(n_views: int) -> tuple[list[int], list[int]]:
     Raises:
         ValueError: ``n_views`` is not in 1…9.
     """
-    if not 1 <= n_views <= len(DTU_TRAIN):
+    if not 1 <= n_views <= len(DTU.train):
         raise ValueError(
-            f"the DTU protocol has 1 to {len(DTU_TRAIN)} training views, not {n_views}"
+            f"the DTU protocol has 1 to {len(DTU.train)} training views, not {n_views}"
         )
-    left_out = {*DTU_TRAIN, *DTU_EXCLUDED}
-    return list(DTU_TRAIN[:n_views]), [i for i in range(DTU_VIEWS) if i not in left_out]
+    return list(DTU.train[:n_views]), list(DTU.test)
 
 
 def _spread(n: int, n_views: int) -> list[int]:

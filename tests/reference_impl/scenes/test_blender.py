@@ -27,7 +27,7 @@ def test_the_published_eight_views(folder: Path):
     assert (scene.near, scene.far, scene.background, scene.ndc_near) == (2.0, 6.0, 1.0, None)
     assert (scene.keypoints, scene.points) == ({}, {})
     assert isinstance(scene.unseen, HemispherePoses)
-    assert "DietNeRF" in scene.split
+    assert "blender-8;" in scene.split
 
 
 def test_other_numbers_of_views(folder: Path):

@@ -22,8 +22,6 @@ def test_dtu_equals_regnerf(n_views: int):
     train, test = splits.dtu(n_views)
     assert train == upstream[f"dtu_train{n_views}"].tolist()
     assert test == upstream["dtu_test"].tolist()
-    assert list(splits.DTU_EXCLUDED) == upstream["dtu_excluded"].tolist()
-    assert list(splits.DTU_SCANS) == upstream["dtu_scans"].tolist()
 
 
 @pytest.mark.parametrize("n_images", [2, 9, 20, 50])
@@ -51,17 +49,26 @@ def test_too_many_or_no_views():
             splits.dtu(n_views)
 
 
-def test_blender_takes_the_published_eight():
-    train, test, rule = splits.blender(list(range(100)), list(range(200)), 8)
-    assert train == [2, 16, 26, 55, 73, 76, 86, 93]
+@pytest.mark.parametrize(
+    ("without", "n_views", "train", "name"),
+    [
+        ((), 8, [2, 16, 26, 55, 73, 76, 86, 93], "blender-8;"),
+        ((76,), 8, [2, 16, 26, 55, 73, 75, 86, 93], "blender-8-freenerf;"),
+        ((), 4, [2, 26, 55, 86], "blender-4;"),
+    ],
+)
+def test_blender_takes_the_published_lists(without, n_views, train, name):
+    frames = [i for i in range(100) if i not in without]
+    found, test, rule = splits.blender(frames, list(range(200)), n_views)
+    assert found == train
     assert test == list(range(0, 200, 8))
-    assert "DietNeRF" in rule
+    assert name in rule
 
 
 def test_blender_spreads_other_numbers_and_other_frames():
-    train, _, rule = splits.blender(list(range(100)), [0], 4)
-    assert train == [0, 33, 66, 99]
-    assert rule.startswith("4 evenly spaced of 100 training frames")
+    train, _, rule = splits.blender(list(range(100)), [0], 5)
+    assert train == [0, 25, 50, 74, 99]
+    assert rule.startswith("5 evenly spaced of 100 training frames")
     train, _, rule = splits.blender([3, 1, 7, 9, 11, 13, 15, 17, 21], [8], 8)
     assert train == [1, 3, 7, 9, 13, 15, 17, 21]
     assert "evenly spaced" in rule

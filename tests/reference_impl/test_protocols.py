@@ -1,0 +1,52 @@
+"""The protocols' data against upstream's numbers, and against itself."""
+
+import numpy as np
+import pytest
+
+from reference_impl.protocols import (
+    BLENDER_4,
+    BLENDER_8_FREENERF,
+    DTU,
+    LLFF_REGNERF,
+    PROTOCOLS,
+)
+from reference_impl.scenes import splits
+from tests.golden import golden
+
+
+def test_llff_equals_regnerf():
+    upstream = golden("splits", 0)
+    for scene, n_images in LLFF_REGNERF.n_images:
+        assert n_images == int(upstream[f"{scene}_n_images"])
+        for n_views in LLFF_REGNERF.views:
+            train, test = splits.evenly_spaced(n_images, n_views)
+            assert train == upstream[f"{scene}_train{n_views}"].tolist()
+            assert test == upstream[f"{scene}_test"].tolist()
+
+
+def test_dtu_equals_regnerf():
+    upstream = golden("splits", 0)
+    assert list(DTU.excluded) == upstream["dtu_excluded"].tolist()
+    assert list(DTU.scenes) == [f"scan{i}" for i in upstream["dtu_scans"].tolist()]
+    assert list(DTU.test) == upstream["dtu_test"].tolist()
+    for n_views in DTU.views:
+        assert list(DTU.train[:n_views]) == upstream[f"dtu_train{n_views}"].tolist()
+
+
+@pytest.mark.parametrize("protocol", [BLENDER_4, BLENDER_8_FREENERF], ids=lambda p: p.name)
+def test_drawn_views_are_numpys(protocol):
+    drawn = np.random.RandomState(0).choice(100, len(protocol.train), replace=False)
+    assert list(protocol.train) == drawn.tolist()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda p: p.name)
+def test_a_row_is_consistent(protocol):
+    assert PROTOCOLS[protocol.name] is protocol
+    assert protocol.source
+    assert not set(protocol.train) & {*protocol.test, *protocol.excluded}
+    assert len(set(protocol.train)) == len(protocol.train)
+    if protocol.train:
+        assert max(protocol.views) <= len(protocol.train)
+        assert max(*protocol.train, *protocol.excluded, 0) < dict(protocol.n_images)[""]
+    assert bool(protocol.test) != bool(protocol.test_every)
+    assert set(dict(protocol.n_images)) <= {"", *protocol.scenes}
