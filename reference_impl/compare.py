@@ -19,7 +19,20 @@ from PIL import Image
 from reference_impl.command_line import exit_code
 from reference_impl.report import picture_stem, save_image, tiles
 
-METRICS = ("psnr", "ssim", "depth_mae", "depth_error")
+METRICS = (
+    "psnr",
+    "ssim",
+    "lpips_vgg",
+    "lpips_alex",
+    "lpips_squeeze",
+    "average",
+    "psnr_masked",
+    "ssim_masked",
+    "lpips_vgg_masked",
+    "average_masked",
+    "depth_mae",
+    "depth_error",
+)
 # What must agree for runs to be repetitions of one another: they differ in their seed alone.
 SETTING = ("scene", "recipe", "views", "steps", "evaluated_on", "size")
 

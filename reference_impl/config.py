@@ -69,6 +69,11 @@ class Config:
     evaluate_on: Literal["test", "validation"] = "test"
     """Views to measure on. validation: up to 8 of those that neither train nor test; choose
     settings on them, or the test views are no test."""
+    lpips: str = ""
+    """LPIPS networks to measure with: vgg, alex, squeeze, comma-separated; by default those that
+    lpips-weights holds, without it none."""
+    lpips_weights: str = ""
+    """File of LPIPS weights (convert_lpips.py); without it those of --lpips are downloaded."""
     depth_maps: str = ""
     """Folder with a depth map for each training photograph, for recipe sparsenerf."""
     depth_maps_kind: Literal["depth", "disparity"] = "disparity"

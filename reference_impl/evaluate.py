@@ -4,9 +4,10 @@ python reference_impl/evaluate.py RUN
 """
 
 import json
+import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from reference_impl import metrics, report
+from reference_impl import metrics, perceptual, report
 from reference_impl.command_line import exit_code
 from reference_impl.config import resolve_device
 from reference_impl.mipnerf import MipNerf, Renderer, Rendering, render_image
@@ -93,16 +94,18 @@ def evaluate_run(
         What metrics.json holds.
     """
     scene, renderer = run.scene, run.at_step(model, step)
+    size = (scene.cameras.width, scene.cameras.height)
+    lpips, lpips_missing = perceptual.load_networks(
+        run.config.lpips, run.config.lpips_weights, size
+    )
     images: dict[str, dict[str, float]] = {}
     pictures: dict[int, Picture] = {}
     errors: list[Tensor] = []
     for view in scene.test:
         picture = pictures[view] = render_view(renderer, scene, space, view)
         truth = scene.images[view].float() / 255
-        values = {
-            "psnr": metrics.psnr(picture.rgb, truth),
-            "ssim": metrics.ssim(picture.rgb, truth),
-        }
+        mask = scene.masks.get(view)
+        values = metrics.measure(picture.rgb, truth, mask=mask, lpips=lpips)
         if scene.depth is not None:
             values["depth_mae"] = metrics.depth_mae(picture.depth, scene.depth[view])
         if view in scene.points and len(scene.points[view].depth):
@@ -110,29 +113,25 @@ def evaluate_run(
             values["depth_error"] = metrics.median(errors[-1])
             values["points"] = float(len(errors[-1]))
         images[scene.names[view]] = values
+    # The number of points is no measure, and the median error is over all points together.
+    names = dict.fromkeys(name for values in images.values() for name in values)
     mean = {
-        key: sum(v[key] for v in images.values() if key in v)
-        / sum(key in v for v in images.values())
-        for key in ("psnr", "ssim", "depth_mae")
-        if any(key in v for v in images.values())
+        name: statistics.fmean(values[name] for values in images.values() if name in values)
+        for name in names
+        if name not in ("points", "depth_error")
     }
     if errors:
         mean["depth_error"] = metrics.median(torch.cat(errors))
     result: dict[str, Any] = {
-        "flavours": {
-            "psnr": "dB, of each image's mean squared error, then averaged",
-            "ssim": "11x11 Gaussian window, sigma 1.5, data_range 1, valid region",
-            "depth_mae": "mean |z-depth error|, scene units, exact depth",
-            "depth_error": "median |z-depth error| / z-depth at structure-from-motion points seen"
-            " in the views measured; in the mean: over all points of all of them",
-        },
+        "flavours": metrics.FLAVOURS,
+        "not_computed": {"lpips": lpips_missing} if lpips_missing else {},
         "scene": scene.name,
         "recipe": run.recipe.name,
         "seed": run.config.seed,
         "views": len(scene.train),
         "steps": run.config.steps,
         "evaluated_on": run.config.evaluate_on,
-        "size": [scene.cameras.width, scene.cameras.height],
+        "size": list(size),
         "train": [scene.names[i] for i in scene.train],
         "step": step,
         "mean": mean,
@@ -163,28 +162,54 @@ def _train_seconds(path: Path) -> float | None:
 
 
 def summary(result: dict[str, Any]) -> str:
-    """One line of the mean metrics."""
-    units = {"psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "depth_mae": "depth MAE {:.3f}"}
-    units["depth_error"] = "depth error at held-out points {:.1%}"
-    return ", ".join(units[key].format(value) for key, value in result["mean"].items())
+    """One line of the mean metrics, and one for what is missing."""
+    units = {
+        "psnr": "PSNR {:.2f} dB",
+        "ssim": "SSIM {:.3f}",
+        "lpips_vgg": "LPIPS-VGG {:.3f}",
+        "lpips_alex": "LPIPS-Alex {:.3f}",
+        "lpips_squeeze": "LPIPS-Squeeze {:.3f}",
+        "average": "average {:.3f}",
+        "psnr_masked": "object PSNR {:.2f} dB",
+        "ssim_masked": "object SSIM {:.3f}",
+        "depth_mae": "depth MAE {:.3f}",
+        "depth_error": "depth error at held-out points {:.1%}",
+    }
+    mean = result["mean"]
+    line = ", ".join(text.format(mean[name]) for name, text in units.items() if name in mean)
+    missing = [f"{what} not computed: {why}" for what, why in result["not_computed"].items()]
+    return "\n".join([line, *missing])
 
 
-def evaluate(run: Path, /, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
+def evaluate(
+    run: Path,
+    /,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    lpips: str = "",
+    lpips_weights: str = "",
+) -> None:
     """Recompute metrics.json, test pictures, sheet and flight of a run.
 
     Args:
         run: folder of the run.
         device: that renders; auto: CUDA where there is one.
+        lpips: networks to measure with, instead of those that the run was told.
+        lpips_weights: file of their weights, instead of the one that the run was told.
     """
     from reference_impl import checkpoints
 
     device_name = resolve_device(device)
+    perceptual.check_networks(lpips, lpips_weights)
     opened = Run.open(run)
+    if lpips or lpips_weights:
+        # Options of one call belong together: networks of the run need not be in another file.
+        told = replace(opened.config, lpips=lpips, lpips_weights=lpips_weights)
+        opened = replace(opened, config=told)
     model = opened.trained_model(run, device_name)
     step = checkpoints.latest(run).step
     started = time.perf_counter()
     result = evaluate_run(run, model, opened, opened.space(device_name), step=step)
-    print(f"{run}, step {step}: {summary(result)} ({time.perf_counter() - started:.0f} s)")
+    print(f"{run}, step {step} ({time.perf_counter() - started:.0f} s): {summary(result)}")
 
 
 def main() -> int:

@@ -77,8 +77,8 @@ def measure(
     if mask is not None:
         # As RegNeRF does: errors count where the object is, windows look at it on white.
         outside = ~mask[..., None]
-        on_white = (picture.masked_fill(outside, 1.0) for picture in (image, truth))
-        masked = _compare(*on_white, psnr(image[mask], truth[mask]), lpips or {})
+        a, b = image.masked_fill(outside, 1.0), truth.masked_fill(outside, 1.0)
+        masked = _compare(a, b, psnr(image[mask], truth[mask]), lpips or {})
         values |= {f"{name}_masked": value for name, value in masked.items()}
     return values
 

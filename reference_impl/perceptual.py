@@ -106,7 +106,7 @@ def load_networks(
     try:
         return {name: LpipsNetwork(name, weights) for name in check_networks(names, weights)}, ""
     except (ImportError, ValueError, OSError) as error:
-        return {}, " ".join(str(error).split())
+        return {}, " ".join(f"{weights or f'weights of {names}'}: {error}".split())
 
 
 def import_lpips() -> Any:

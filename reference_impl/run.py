@@ -1,5 +1,6 @@
 """What a run is made of: from its configuration to scene, recipe, space and model."""
 
+import json
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
@@ -24,6 +25,8 @@ from reference_impl.ray_space import RaySpace
 from reference_impl.regularized_step import visible_octaves
 from reference_impl.scenes import Scene, load_scene
 from reference_impl.scenes.depth_maps import load_depth_maps
+
+VIEWS = "views.json"
 
 
 def build_recipe(config: Config, scene: Scene, steps: int) -> Recipe:
@@ -118,8 +121,9 @@ class Run:
             )
         resolved = replace(
             config,
-            scene="embedded" if embedded else str(Path(config.scene).resolve()),
-            depth_maps=str(Path(config.depth_maps).resolve()) if config.depth_maps else "",
+            scene="embedded" if embedded else _absolute(config.scene),
+            depth_maps=_absolute(config.depth_maps),
+            lpips_weights=_absolute(config.lpips_weights),
             steps=steps,
             width=scene.cameras.width,
             precision=resolve_precision(config),
@@ -132,12 +136,44 @@ class Run:
         """The run that lies in a folder.
 
         Raises:
-            ValueError: the folder is no run.
+            ValueError: the folder is no run; its scene has other training views by now.
         """
         path = folder / "config.json"
         if not path.is_file():
             raise ValueError(f"{folder}: no config.json there, so it is not a run")
-        return cls.of(load_config(path))
+        run = cls.of(load_config(path))
+        run.require_trained_views(folder)
+        return run
+
+    def save_views(self, folder: Path) -> None:
+        """Write down, for people and for :meth:`open`, which photographs train and which test."""
+        scene = self.scene
+        views = {
+            "split": scene.split,
+            "train": [scene.names[i] for i in scene.train],
+            self.config.evaluate_on: [scene.names[i] for i in scene.test],
+        }
+        (folder / VIEWS).write_text(json.dumps(views, indent=2) + "\n")
+
+    def require_trained_views(self, folder: Path) -> None:
+        """Refuse a scene whose training views are not those that the run was trained on.
+
+        A photograph added to a scene's folder moves the split: what trained may test by now.
+
+        Raises:
+            ValueError: they differ; the message names those that would be tested.
+        """
+        trained = _trained_views(folder)
+        scene = self.scene
+        now = [scene.names[i] for i in scene.train]
+        if trained is None or sorted(trained) == sorted(now):
+            return
+        tested = [scene.names[i] for i in scene.test if scene.names[i] in trained]
+        leak = f", and {', '.join(tested)} would be tested" if tested else ""
+        raise ValueError(
+            f"{folder}: was trained on {', '.join(trained)}, but its scene's training views are"
+            f" {', '.join(now)} by now{leak}; the scene's folder or split has changed since"
+        )
 
     def space(self, device: torch.device | str = "cpu") -> RaySpace:
         """Where the rays live."""
@@ -158,3 +194,23 @@ class Run:
         model = self.model()
         checkpoints.load_model(checkpoints.latest(folder), model)
         return model.to(device)
+
+
+def _trained_views(folder: Path) -> list[str] | None:
+    """Names of a run's training views; ``None`` for an older run that has not said them."""
+    for name in (VIEWS, "metrics.json"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            trained = json.loads(path.read_text())["train"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(trained, list):
+            return [str(view) for view in trained]
+    return None
+
+
+def _absolute(path: str) -> str:
+    """A path that means the same from every folder; an option not given stays empty."""
+    return str(Path(path).resolve()) if path else ""

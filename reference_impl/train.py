@@ -23,7 +23,7 @@ import tyro
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from reference_impl import checkpoints
+from reference_impl import checkpoints, perceptual
 from reference_impl.batches import BatchSampler
 from reference_impl.command_line import exit_code
 from reference_impl.config import (
@@ -90,6 +90,8 @@ def train(config: Config) -> Path:
     else:
         run = Run.open(resumed)
     config = run.config
+    if resumed is None:
+        perceptual.check_networks(config.lpips, config.lpips_weights)
     device = resolve_device(config.device if asked == "auto" else asked)
     if device == "cuda" and config.devices > torch.cuda.device_count():
         raise ValueError(f"--devices {config.devices}: there are {torch.cuda.device_count()} GPUs")
@@ -141,6 +143,7 @@ def train(config: Config) -> Path:
         if resumed is None:
             folder.mkdir(parents=True, exist_ok=True)
             save_config(config, folder / "config.json")
+            run.save_views(folder)
         else:
             trim_log(folder / "log.jsonl", first)
     fabric.barrier()

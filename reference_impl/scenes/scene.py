@@ -45,6 +45,8 @@ class Scene:
         points: structure-from-motion points seen in views that do not train: for evaluation, never
             for training.
         depth: (N, H, W) exact z-depth where it is known (synthetic scenes), else ``None``.
+        masks: (H, W) bool of views, True where the object is that the protocol measures; may lack
+            views.
         depth_maps: (H, W) of training views, given by the user, from 1 (nearest) to 2 (farthest),
             NaN where unknown: an order more than a measure.
     """
@@ -65,6 +67,7 @@ class Scene:
     points: dict[int, Keypoints] = field(default_factory=dict)
     depth: Tensor | None = None
     depth_maps: dict[int, Tensor] = field(default_factory=dict)
+    masks: dict[int, Tensor] = field(default_factory=dict)
 
     def for_validation(self) -> "Scene":
         """The same scene, measured on views that neither train nor test.
@@ -115,6 +118,14 @@ class Scene:
                 least = float(known.std.min())
                 raise SceneError(
                     self.name, f"keypoints of {self.names[view]}: std must be > 0, got {least}"
+                )
+        for view, mask in self.masks.items():
+            if mask.dtype != torch.bool or mask.shape != (height, width) or not mask.any():
+                got = f"{mask.dtype} {tuple(mask.shape)}, {int(mask.sum())} pixels"
+                raise SceneError(
+                    self.name,
+                    f"the mask of {self.names[view]} must be bool ({height}, {width}) and show the"
+                    f" object somewhere, got {got}",
                 )
         if self.depth is not None and self.depth.shape != (n, height, width):
             expected = (n, height, width)

@@ -115,3 +115,12 @@ def test_the_picture_finds_views_in_folders(tmp_path, capsys):
     assert iio.imread(tmp_path / "picture.png").shape[2] == 3
     with pytest.raises(ValueError, match=r"--view x: not a test view, choose one of left/1\.png"):
         compare(runs, out=tmp_path / "picture.png", view="x")
+
+
+def test_older_runs_stand_beside_newer_ones():
+    """Runs measured before LPIPS was have no column of their own for it."""
+    new = result(seed=1, mean={"psnr": 21.0, "ssim": 0.6, "lpips_vgg": 0.3, "ssim_released": 0.7})
+    other = result(recipe="fewview", mean=new["mean"])
+    head, _, *body = table([result(), other]).splitlines()
+    assert "| psnr | ssim | lpips_vgg | train s |" in head
+    assert [row.split(" | ")[-2] for row in body] == ["0.300", ""]

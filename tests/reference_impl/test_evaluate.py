@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nerfreg.schedules import FrequencyMask
-from reference_impl.config import Config, LogConfig
-from reference_impl.evaluate import evaluate, evaluate_run, mean_psnr, render_view
+from reference_impl.config import Config, LogConfig, save_config
+from reference_impl.evaluate import evaluate, evaluate_run, mean_psnr, render_view, summary
 from reference_impl.mipnerf import MipNerfConfig
 from reference_impl.run import Run
 
@@ -101,3 +101,67 @@ def test_a_run_is_measured_through_the_mask_it_was_trained_with(run, model):
     )
     assert not torch.equal(early, plain)
     assert torch.equal(late, plain)
+
+
+def test_masks_add_numbers_of_the_object(run, model, tmp_path):
+    scene = run.scene
+    mask = torch.zeros(12, 16, dtype=torch.bool)
+    mask[2:8, 3:9] = True
+    masked = replace(run, scene=replace(scene, masks={scene.test[0]: mask}))
+    result = evaluate_run(tmp_path, model, masked, run.space(), step=3)
+    first = result["images"][scene.names[scene.test[0]]]
+    picture = render_view(model, scene, run.space(), scene.test[0]).rgb
+    truth = scene.images[scene.test[0]].float() / 255
+    error = (picture - truth)[mask].square().mean()
+    assert first["psnr_masked"] == pytest.approx(float(-10 * error.log10()), rel=1e-5)
+    assert "psnr_masked" not in result["images"][scene.names[scene.test[1]]]
+    # Where views lack a mask, the mean is over the others.
+    assert result["mean"]["psnr_masked"] == first["psnr_masked"]
+    assert "object PSNR" in summary(result)
+
+
+def test_what_is_missing_is_said(run, model, tmp_path):
+    result = evaluate_run(tmp_path, model, run, run.space(), step=3)
+    assert "--lpips-weights" in result["not_computed"]["lpips"]
+    assert not [name for name in result["mean"] if "lpips" in name or "average" in name]
+    assert summary(result).splitlines()[1].startswith("lpips not computed: give --lpips-weights")
+    told = replace(run, config=replace(run.config, lpips_weights="nowhere.safetensors"))
+    result = evaluate_run(tmp_path, model, told, run.space(), step=3)
+    assert "images of 16x12 pixels are too small" in result["not_computed"]["lpips"]
+
+
+def saved(run, folder):
+    save_config(run.config, folder / "config.json")
+    run.save_views(folder)
+
+
+def test_a_run_whose_training_views_are_tested_by_now_is_refused(run, tmp_path):
+    """As after a photograph was added to the scene's folder."""
+    saved(run, tmp_path)
+    assert Run.open(tmp_path).scene.train == run.scene.train
+    scene = replace(run.scene, keypoints={})
+    moved = replace(scene, train=[scene.train[0], scene.test[0]], test=[scene.train[1]])
+    replace(run, scene=moved).save_views(tmp_path)
+    leaked = scene.names[scene.test[0]]
+    with pytest.raises(ValueError, match=rf"was trained on .*, and {leaked} would be tested"):
+        evaluate(tmp_path)
+    other = next(i for i in range(24) if i not in {*scene.train, *scene.test})
+    replace(run, scene=replace(scene, train=[scene.train[0], other])).save_views(tmp_path)
+    with pytest.raises(ValueError, match=r"by now; the scene's folder or split has changed"):
+        evaluate(tmp_path)
+
+
+def test_older_runs_say_their_views_in_their_metrics_or_nowhere(run, tmp_path):
+    saved(run, tmp_path)
+    (tmp_path / "views.json").unlink()
+    Run.open(tmp_path)
+    (tmp_path / "metrics.json").write_text(json.dumps({"train": ["somewhere", "else"]}))
+    with pytest.raises(ValueError, match="was trained on somewhere, else"):
+        Run.open(tmp_path)
+    (tmp_path / "metrics.json").write_text("damaged")
+    Run.open(tmp_path)
+
+
+def test_unknown_networks_are_refused_before_anything_is_rendered(tmp_path):
+    with pytest.raises(ValueError, match="--lpips inception"):
+        evaluate(tmp_path, lpips="inception")

@@ -59,6 +59,9 @@ def test_a_scene_as_it_should_be():
             {"keypoints": {1: dataclasses.replace(keypoints(2), std=torch.tensor([0.1, -0.5]))}},
             r"keypoints of b: std must be > 0, got -0\.5",
         ),
+        ({"masks": {2: torch.ones(4, 6)}}, r"the mask of c must be bool \(4, 6\) .*float32"),
+        ({"masks": {2: torch.ones(6, 4, dtype=torch.bool)}}, r"the mask of c .* got .*\(6, 4\)"),
+        ({"masks": {2: torch.zeros(4, 6, dtype=torch.bool)}}, "show the object .*, 0 pixels"),
         ({"depth": torch.ones(3, 6, 4)}, r"depth must be \(3, 4, 6\)"),
     ],
 )
