@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nerfreg.supervision import Keypoints, SparseModel, SupervisionWarning, read_colmap
 from nerfreg.views import Cameras
 
-__all__ = ["full_model_names", "held_out_points", "training_keypoints"]
+__all__ = ["FULL_MODELS", "full_model", "full_model_names", "held_out_points", "training_keypoints"]
 
 Rename = Callable[[SparseModel], SparseModel]
 
@@ -67,7 +67,7 @@ def held_out_points(
 
     Points seen in two views alone are left out: too many of them are wrong matches.
     """
-    path = _find(folder, FULL_MODELS)
+    path = full_model(folder)
     if path is None:
         return {}
     model = rename(read_colmap(path))
@@ -80,9 +80,14 @@ def held_out_points(
     return {i: points[i] for i in points if i not in train and len(points[i])}
 
 
+def full_model(folder: Path) -> Path | None:
+    """Find the model of all images beside a scene, if there is one."""
+    return _find(folder, FULL_MODELS)
+
+
 def full_model_names(folder: Path) -> list[str]:
     """List the image names of the full model beside a scene; empty where there is none."""
-    path = _find(folder, FULL_MODELS)
+    path = full_model(folder)
     return [] if path is None else read_colmap(path).names
 
 

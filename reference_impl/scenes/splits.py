@@ -11,7 +11,7 @@ from reference_impl.protocols import (
     LLFF_REGNERF,
 )
 
-__all__ = ["EVENLY_SPACED", "blender", "dtu", "evenly_spaced", "validation"]
+__all__ = ["EVENLY_SPACED", "blender", "dtu", "evenly", "evenly_spaced", "validation"]
 
 # Ours: of the views that neither train nor test, as many serve for choosing settings.
 VALIDATION_VIEWS = 8
@@ -47,7 +47,7 @@ def evenly_spaced(
             f"{n_views} training views asked for, but of {n_images} images {len(test)} are kept for"
             f" testing (every {every}th), which leaves {len(rest)}"
         )
-    return [rest[i] for i in _spread(len(rest), n_views)], test
+    return [rest[i] for i in evenly(len(rest), n_views)], test
 
 
 def validation(n_images: int, used: list[int]) -> list[int]:
@@ -58,7 +58,7 @@ def validation(n_images: int, used: list[int]) -> list[int]:
         used: indices of the training and test views.
     """
     rest = [i for i in range(n_images) if i not in set(used)]
-    return [rest[i] for i in _spread(len(rest), min(len(rest), VALIDATION_VIEWS))] if rest else []
+    return [rest[i] for i in evenly(len(rest), min(len(rest), VALIDATION_VIEWS))] if rest else []
 
 
 def blender(
@@ -87,7 +87,7 @@ def blender(
     if published:
         train, rule = sorted(published[0].train), f"the views of protocol {published[0].name}"
     else:
-        train = [frames[i] for i in _spread(len(frames), n_views)]
+        train = [frames[i] for i in evenly(len(frames), n_views)]
         rule = f"{n_views} evenly spaced of {len(frames)} training frames"
     every = BLENDER_8.test_every
     test = [frame for frame in sorted(test_frames) if frame % every == 0]
@@ -107,8 +107,12 @@ def dtu(n_views: int) -> tuple[list[int], list[int]]:
     return list(DTU.train[:n_views]), list(DTU.test)
 
 
-def _spread(n: int, n_views: int) -> list[int]:
-    """Round linspace(0, n − 1, n_views)."""
+def evenly(n: int, n_views: int) -> list[int]:
+    """Choose positions of a list of n, evenly: linspace(0, n − 1, n_views), rounded half to even.
+
+    Raises:
+        ValueError: there are fewer than ``n_views``, or ``n_views`` < 1.
+    """
     if n_views < 1:
         raise ValueError(f"at least one training view is needed, got {n_views}")
     if n_views > n:

@@ -10,33 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nerfreg.supervision import Keypoints
-from nerfreg.views import (
-    AroundFocusPoses,
-    Cameras,
-    ForwardFacingPoses,
-    PoseDistribution,
-    focus_point,
-)
-from reference_impl.scenes import sfm, splits
+from nerfreg.views import Cameras, opengl_to_opencv
+from reference_impl.scenes import inward, sfm, splits
 from reference_impl.scenes.images import ENDINGS, Distortion, image_size, load_images
 from reference_impl.scenes.scene import Scene, SceneError
 
 __all__ = ["Frame", "load_transforms_json", "read_frames"]
-
-# Cameras stand at this mean distance from what they look at, as around the Blender scenes, for
-# which the frequencies of the positional encoding were chosen.
-CAMERA_DISTANCE = 4.0
-# Cameras that look in parallel have no common focus; a capture's baseline is then assumed to be a
-# quarter of the distance.
-DISTANCE_PER_SPREAD = 4.0
-# Bounds beyond the 0.1 and 99.9 % quantiles of the keypoints' depths (LLFF's quantiles), as what
-# has no texture has no keypoints; and, without keypoints, as shares of the cameras' distance.
-QUANTILES = (0.001, 0.999)
-KEYPOINT_MARGINS = (0.8, 1.2)
-DISTANCE_MARGINS = (0.25, 2.5)
-# Wilder keypoints say nothing about the bounds.
-MAX_RELATIVE_STD = 0.1
 
 UNSUPPORTED = ("k3", "k4", "k5", "k6")
 
@@ -120,15 +99,15 @@ def load_transforms_json(
         width,
         undistort=lambda i, photo: lenses[i].undistort(photo, matrices[i]),
     )
-    poses = _normalized(source, torch.stack([frame.pose for frame in frames]))
+    poses, _ = inward.centred(source, opengl_to_opencv(torch.stack([f.pose for f in frames])))
     try:
-        cameras = Cameras.from_opengl(poses, matrices, *size)
+        cameras = Cameras.from_opencv(poses, matrices, *size)
     except ValueError as error:
         raise SceneError(source, str(error)) from error
     cameras = cameras.resized(images.shape[2], images.shape[1]).to(dtype=torch.float32)
     names = [frame.name for frame in frames]
     known = sfm.training_keypoints(folder, cameras, names, train)
-    near, far = _bounds(known)
+    near, far = inward.bounds(known)
     return Scene(
         name=folder.name,
         images=images,
@@ -138,7 +117,7 @@ def load_transforms_json(
         test=test,
         near=near,
         far=far,
-        unseen=_unseen(cameras[train], near, far),
+        unseen=inward.unseen(cameras[train], near, far),
         split=splits.EVENLY_SPACED.format(len(frames), n_views),
         keypoints=known if keypoints else {},
         points=sfm.held_out_points(folder, cameras, names, train),
@@ -229,39 +208,3 @@ def _distortion(frame: Frame) -> Distortion:
         what = "a fisheye lens" if frame.lens.get("is_fisheye") else f"{', '.join(strange)} ≠ 0"
         raise SceneError(frame.source, f"{what} is not supported; undistort the photos first")
     return Distortion(*(frame.number(name, 0.0) for name in ("k1", "k2", "p1", "p2")))
-
-
-def _normalized(source: Path, poses: Tensor) -> Tensor:
-    """Put the cameras' focus at the origin, and the cameras at the usual distance from it."""
-    positions, forward = poses[..., 3], -poses[..., 2]
-    try:
-        focus = focus_point(poses)
-        distance = float(((focus - positions) * forward).sum(-1).mean())
-    except ValueError:
-        focus, distance = positions.mean(0), 0.0
-    if not distance > 0:
-        spread = float((positions - positions.mean(0)).square().sum(-1).mean().sqrt())
-        distance = DISTANCE_PER_SPREAD * spread
-        focus = positions.mean(0) + distance * torch.nn.functional.normalize(forward.mean(0), dim=0)
-    if not distance > 0:
-        raise SceneError(source, "all cameras stand in one place: they tell no depth")
-    scaled = (positions - focus) * (CAMERA_DISTANCE / distance)
-    return torch.cat([poses[..., :3], scaled[..., None]], -1)
-
-
-def _bounds(keypoints: dict[int, Keypoints]) -> tuple[float, float]:
-    trusted = [k.depth[k.std < MAX_RELATIVE_STD * k.depth] for k in keypoints.values()]
-    depths = torch.cat(trusted) if trusted else torch.zeros(0)
-    if not len(depths):
-        near, far = (margin * CAMERA_DISTANCE for margin in DISTANCE_MARGINS)
-        return near, far
-    inner, outer = torch.quantile(depths, torch.tensor(QUANTILES)).tolist()
-    return KEYPOINT_MARGINS[0] * inner, KEYPOINT_MARGINS[1] * outer
-
-
-def _unseen(train: Cameras, near: float, far: float) -> PoseDistribution:
-    """Around what the training cameras look at, or beside them where they look in parallel."""
-    try:
-        return AroundFocusPoses.from_cameras(train)
-    except ValueError:
-        return ForwardFacingPoses.from_cameras(train, near, far)

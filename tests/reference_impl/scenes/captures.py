@@ -200,3 +200,91 @@ def write_blender(
             frames.append({"file_path": f"./{part}/r_{number}", "transform_matrix": opengl(c2w)})
         content = {"camera_angle_x": 0.6911112070083618, "frames": frames}
         (folder / f"transforms_{part}.json").write_text(json.dumps(content))
+
+
+def projection(world: World, view: int, scale: float = 1.0) -> Array:
+    """(3, 4) world to pixels of photographs ``scale`` times ``SIZE``."""
+    width, height = SIZE
+    k = np.array([[FOCAL, 0, width / 2], [0, FOCAL, height / 2], [0, 0, 1 / scale]]) * scale
+    w2c = world.c2w[view, :, :3].T
+    return k @ np.concatenate([w2c, -w2c @ world.c2w[view, :, 3:]], -1)
+
+
+def write_idr(
+    folder: Path,
+    world: World,
+    *,
+    file: str = "cameras_sphere.npz",
+    scale: float = 1.0,
+    masks: bool = True,
+) -> list[str]:
+    """IDR's layout; matrices of no particular scale or sign, for photographs ``scale`` as large."""
+    names = [f"{i:06d}.png" for i in range(world.n)]
+    write_photos(folder / "image", names)
+    if masks:
+        write_masks(folder / "mask", world.n)
+    arrays = {}
+    for i in range(world.n):
+        matrix = np.eye(4)
+        matrix[:3] = (-2.0 if i % 2 else 0.5) * projection(world, i, scale)
+        arrays[f"world_mat_{i}"] = matrix
+        arrays[f"scale_mat_{i}"] = np.diag([2.0, 2.0, 2.0, 1.0])
+    np.savez(folder / file, **arrays)
+    return names
+
+
+def write_masks(folder: Path, n: int, size: tuple[int, int] = SIZE) -> None:
+    """White from row 6 and column 8 on, after a column that is grey, as edges are."""
+    folder.mkdir(parents=True)
+    mask = np.zeros(size[::-1], np.uint8)
+    mask[6:, 8:] = 255
+    mask[6:, 7] = 254
+    for i in range(n):
+        Image.fromarray(mask).save(folder / f"{i:03d}.png")
+
+
+def write_rectified(root: Path, world: World, scan: str = "scan8") -> Path:
+    """DTU's release: photographs reduced to ``SIZE``, cameras for 1600 pixels of width."""
+    folder = root / "Rectified" / scan
+    write_photos(folder, [f"rect_{i + 1:03d}_3_r5000.png" for i in range(world.n)])
+    # Other lights lie beside.
+    (folder / "rect_001_0_r5000.png").write_bytes(b"not looked at")
+    calibration = root / "Calibration" / "cal18"
+    calibration.mkdir(parents=True)
+    for i in range(world.n):
+        rows = projection(world, i, 1600 / SIZE[0])
+        lines = [" ".join(repr(float(number)) for number in row) for row in rows]
+        (calibration / f"pos_{i + 1:03d}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_workspace(folder: Path, world: World, **options: object) -> list[str]:
+    """COLMAP's: images and a model of them."""
+    names = [f"left/{i:03d}.png" for i in range(world.n)]
+    write_photos(folder / "images" / "left", [name.removeprefix("left/") for name in names])
+    write_model(folder / "sparse" / "0", world, names, **options)
+    model = folder / "sparse" / "0" / "cameras.txt"
+    if "lens" not in options:
+        words = model.read_text().split()
+        model.write_text(" ".join([words[0], "PINHOLE", *words[2:8]]) + "\n")
+    return names
+
+
+def write_redwood(folder: Path, world: World, size: tuple[int, int] = SIZE) -> None:
+    """A scan of a wall at z-depth 2 metres before each camera, colour 10 ms after depth."""
+    width, height = size
+    (folder / "depth").mkdir(parents=True)
+    names, lines = [], []
+    for i, c2w in enumerate(world.c2w):
+        depth = np.full((height, width), 2000, np.uint16)
+        depth[: height // 2, : width // 2] = 0
+        depth[:, -6:] = 4000
+        time = 33_333 * i
+        Image.fromarray(depth).save(folder / "depth" / f"{i + 1:07d}-{time:012d}.png")
+        # A colour frame between any two that belong to depth frames.
+        names += [f"{2 * i + 1:07d}-{time + 10_000:012d}.png"]
+        names += [f"{2 * i + 2:07d}-{time + 20_000:012d}.png"]
+        rows = [*c2w.tolist(), [0.0, 0.0, 0.0, 1.0]]
+        lines += [f"{i} {i} {i + 1}", *(" ".join(map(repr, row)) for row in rows)]
+    write_photos(folder / "rgb", names, size)
+    (folder / "trajectory.log").write_text("\n".join(lines) + "\n")
