@@ -52,8 +52,8 @@ class Config:
     """Train a mip-NeRF from a few photographs, regularized by a recipe of nerfreg."""
 
     scene: str = "embedded"
-    """Folder of a scene (LLFF, transforms.json, Blender), or embedded: a small room that needs no
-    download."""
+    """Folder of a scene (LLFF, transforms.json, Blender, DTU, IDR, COLMAP, Redwood), or embedded: a
+    small room that needs no download."""
     views: int = 3
     """Number of training views."""
     recipe: str = "fewview"
@@ -69,6 +69,11 @@ class Config:
     evaluate_on: Literal["test", "validation"] = "test"
     """Views to measure on. validation: up to 8 of those that neither train nor test; choose
     settings on them, or the test views are no test."""
+    keypoints: Literal["model", "triangulate", "none"] = "model"
+    """Sparse depth of the training views. model: what lies beside the scene; triangulate: between
+    the training views alone, kept in the user's cache; none: no keypoints."""
+    keypoints_cache: str = ""
+    """Folder to keep triangulated models in, instead of the user's cache."""
     lpips: str = ""
     """LPIPS networks to measure with: vgg, alex, squeeze, comma-separated; by default those that
     lpips-weights holds, without it none."""

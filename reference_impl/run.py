@@ -25,6 +25,7 @@ from reference_impl.ray_space import RaySpace
 from reference_impl.regularized_step import visible_octaves
 from reference_impl.scenes import Scene, load_scene
 from reference_impl.scenes.depth_maps import load_depth_maps
+from reference_impl.scenes.triangulate import triangulate
 
 VIEWS = "views.json"
 
@@ -52,6 +53,24 @@ def build_recipe(config: Config, scene: Scene, steps: int) -> Recipe:
         return recipe.without(*filter(None, config.without.split(",")))
     except ValueError as error:
         raise ValueError(f"--without {config.without}: {error}") from error
+
+
+def with_keypoints(config: Config, scene: Scene) -> Scene:
+    """The scene with the keypoints asked for.
+
+    Raises:
+        ValueError: they are to be triangulated, and cannot be.
+    """
+    if config.keypoints == "model":
+        return scene
+    if config.keypoints == "none":
+        return replace(scene, keypoints={})
+    # Features want the photographs as they come.
+    whole = load_scene(config.scene, config.views, keypoints=False)
+    found = triangulate(whole, Path(config.keypoints_cache) if config.keypoints_cache else None)
+    x = scene.cameras.width / whole.cameras.width
+    y = scene.cameras.height / whole.cameras.height
+    return replace(scene, keypoints={view: k.resized(x, y) for view, k in found.items()})
 
 
 def with_depth_maps(config: Config, scene: Scene, recipe: Recipe) -> Scene:
@@ -93,7 +112,13 @@ class Run:
         if config.recipe not in RECIPES:
             known = ", ".join(RECIPES)
             raise ValueError(f"--recipe {config.recipe}: unknown, choose one of {known}")
-        scene = load_scene(config.scene, config.views, width=resolve_width(config))
+        scene = load_scene(
+            config.scene,
+            config.views,
+            width=resolve_width(config),
+            keypoints=config.keypoints == "model",
+        )
+        scene = with_keypoints(config, scene)
         if config.evaluate_on == "validation":
             scene = scene.for_validation()
         steps = resolve_steps(config, scene.cameras.width, scene.cameras.height)
@@ -123,6 +148,7 @@ class Run:
             config,
             scene="embedded" if embedded else _absolute(config.scene),
             depth_maps=_absolute(config.depth_maps),
+            keypoints_cache=_absolute(config.keypoints_cache),
             lpips_weights=_absolute(config.lpips_weights),
             steps=steps,
             width=scene.cameras.width,

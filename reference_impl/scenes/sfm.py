@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from nerfreg.supervision import Keypoints, SparseModel, SupervisionWarning, read_colmap
 from nerfreg.views import Cameras
 
-__all__ = ["FULL_MODELS", "full_model", "full_model_names", "held_out_points", "training_keypoints"]
+__all__ = [
+    "FULL_MODELS",
+    "full_model",
+    "full_model_names",
+    "held_out_points",
+    "keypoints_of",
+    "training_keypoints",
+]
 
 Rename = Callable[[SparseModel], SparseModel]
 
@@ -51,7 +58,13 @@ def training_keypoints(
     path = _find(folder, (f"{own}/0", own, *FULL_MODELS))
     if path is None or len(train) < 2:
         return {}
-    model = rename(read_colmap(path))
+    return keypoints_of(rename(read_colmap(path)), cameras, names, train)
+
+
+def keypoints_of(
+    model: SparseModel, cameras: Cameras, names: list[str], train: list[int]
+) -> dict[int, Keypoints]:
+    """Bring the points that at least two training views see into the scene."""
     found = model.keypoints([names[i] for i in train])
     return _into_scene(model, {i: found[names[i]] for i in train}, cameras)
 

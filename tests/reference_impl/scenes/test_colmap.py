@@ -103,9 +103,7 @@ def test_cameras_of_different_sizes(folder: Path):
     lines = (model / "images.txt").read_text().splitlines()
     lines[0] = lines[0].replace(" 7 left", " 8 left")
     (model / "images.txt").write_text("\n".join([*lines, ""]))
-    with pytest.raises(
-        SceneError, match=r"images of different sizes .*: \[\(48, 36\), \(50, 36\)\]"
-    ):
+    with pytest.raises(SceneError, match=r"different sizes .*: \[\(48, 36\), \(50, 36\)\]"):
         load_scene(folder, 3)
 
 
