@@ -72,6 +72,9 @@ class Config:
     keypoints: Literal["model", "triangulate", "none"] = "model"
     """Sparse depth of the training views. model: what lies beside the scene; triangulate: between
     the training views alone, kept in the user's cache; none: no keypoints."""
+    keypoints_width: int = 0
+    """Width of the photographs to triangulate from, in pixels: the larger, the more keypoints; 0:
+    as the scene's format gives them."""
     keypoints_cache: str = ""
     """Folder to keep triangulated models in, instead of the user's cache."""
     lpips: str = ""
@@ -156,6 +159,7 @@ def check(config: Config) -> None:
         "views": 1,
         "steps": 0,
         "width": 0,
+        "keypoints-width": 0,
         "rays": 2 * max(config.devices, 1),
         "devices": 1,
         "model.width": 1,

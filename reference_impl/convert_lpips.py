@@ -138,7 +138,7 @@ def _files(source: Path) -> dict[str, bytes]:
                 if file is not None and Path(member.name).name in FILES:
                     found[Path(member.name).name] = file.read()
     except (tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{source}: not a .tar.gz that can be read ({error})") from error
+        raise ValueError(f"{source}: damaged, or not a .tar.gz") from error
     return found
 
 

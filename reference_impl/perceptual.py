@@ -105,7 +105,7 @@ def load_networks(
         return {}, f"images of {size[0]}x{size[1]} pixels are too small, {SMALLEST} is the least"
     try:
         return {name: LpipsNetwork(name, weights) for name in check_networks(names, weights)}, ""
-    except (ImportError, ValueError, OSError) as error:
+    except (ImportError, ValueError, OSError, RuntimeError) as error:
         return {}, " ".join(f"{weights or f'weights of {names}'}: {error}".split())
 
 

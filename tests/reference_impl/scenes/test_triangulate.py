@@ -138,6 +138,8 @@ def test_runs_choose_their_keypoints(board, monkeypatch, tmp_path):
     options = {"scene": str(tmp_path / "figure"), "width": 24, "device": "cpu"}
     made = Run.of(Config(keypoints="triangulate", keypoints_cache="there", **options))
     assert seen == [(48, Path("there"))]
+    Run.of(Config(keypoints="triangulate", keypoints_width=40, **options))
+    assert seen[1] == (40, None)
     original = next(iter(load_scene("embedded", 2, width=16).keypoints.values()))
     half = made.scene.keypoints[made.scene.train[0]]
     torch.testing.assert_close(half.xy, original.xy / 2)
