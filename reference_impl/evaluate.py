@@ -130,6 +130,7 @@ def evaluate_run(
         "steps": run.config.steps,
         "evaluated_on": run.config.evaluate_on,
         "size": list(size),
+        "split": scene.split,
         "train": [scene.names[i] for i in scene.train],
         "step": step,
         "mean": mean,

@@ -4,13 +4,14 @@ Numbers of two protocols cannot be compared, however alike the scenes. Every row
 and says what of it could not be checked.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = [
     "BLENDER_4",
     "BLENDER_8",
     "BLENDER_8_FREENERF",
     "DTU",
+    "DTU_18",
     "LLFF_DSNERF",
     "LLFF_REGNERF",
     "PROTOCOLS",
@@ -113,6 +114,18 @@ DTU = Protocol(
     masked=True,
     source="Yu et al. 2021 (pixelNeRF), as in RegNeRF's internal/datasets.py and"
     " configs/dtu{3,6,9}.gin; the 15 scans: SparseNeRF's evaluation scripts",
+    open="DS-NeRF's table has the same numbers of views; which ones is not said, and its baseline"
+    " could not be reproduced (its issue 54)",
+)
+DTU_18 = replace(
+    DTU,
+    name="dtu-18",
+    views=(3, 6, 9, 12, 15, 18),
+    train=(*DTU.train, 24, 30, 41, 47, 43, 29, 45, 34, 33),
+    source="Niemeyer et al. 2022 (RegNeRF): split pixelnerf_reduced_testset of"
+    " internal/datasets.py; its test views are 16 of the 25 of protocol dtu",
+    open="whether the figure of PSNR against 3 to 18 views, of which nothing else is said, is of"
+    " this split; it is the only one that has 18",
 )
 BLENDER_4 = Protocol(
     "blender-4",
@@ -168,6 +181,7 @@ PROTOCOLS = {
         LLFF_REGNERF,
         LLFF_DSNERF,
         DTU,
+        DTU_18,
         BLENDER_4,
         BLENDER_8,
         BLENDER_8_FREENERF,

@@ -39,7 +39,7 @@ def load_dtu_rectified(
             and above; the masks in ``mask`` in the folder, or in ``idrmasks/scanN/mask`` or
             ``idrmasks/scanN`` beside or above: ``000.png`` and so on. A scan without masks is
             measured on whole images alone.
-        n_views: number of training views, 1 to 9.
+        n_views: number of training views, 1 to 18; see :func:`splits.dtu`.
         width: of the photographs, in pixels; by default the protocol's, 400, of their own 1600.
         keypoints: whether to read keypoints for the training views.
 
@@ -95,10 +95,10 @@ def dtu_scene(
         keypoints: whether to keep the training views' keypoints.
 
     Raises:
-        SceneError: a file is damaged or does not fit the others; the number of views is not 1…9.
+        SceneError: a file is damaged or does not fit the others; the number of views is not 1…18.
     """
     try:
-        train, test = splits.dtu(n_views)
+        train, test, rule = splits.dtu(n_views)
     except ValueError as error:
         raise SceneError(folder, str(error)) from None
     size = image_size(paths[0])
@@ -127,7 +127,7 @@ def dtu_scene(
         near=NEAR,
         far=FAR,
         unseen=inward.unseen(cameras[train], NEAR, FAR),
-        split=f"DTU: the first {n_views} of pixelNeRF's training views; its {len(test)} test views",
+        split=f"DTU: {rule}",
         keypoints=sfm.training_keypoints(folder, cameras, names, train) if keypoints else {},
         points=sfm.held_out_points(folder, cameras, names, train),
         masks=load_masks(masks, size, width),

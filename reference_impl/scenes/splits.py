@@ -8,6 +8,7 @@ from reference_impl.protocols import (
     BLENDER_8,
     BLENDER_8_FREENERF,
     DTU,
+    DTU_18,
     LLFF_REGNERF,
 )
 
@@ -94,17 +95,24 @@ def blender(
     return train, test, f"{rule}; test: every {every}th test frame"
 
 
-def dtu(n_views: int) -> tuple[list[int], list[int]]:
+def dtu(n_views: int) -> tuple[list[int], list[int], str]:
     """Give pixelNeRF's 0-based training (in its order) and test views of a DTU scan.
 
+    More than 9 training views leave RegNeRF's reduced test set, 16 of the 25.
+
+    Returns:
+        Training and test views, and the rule in words.
+
     Raises:
-        ValueError: ``n_views`` is not in 1…9.
+        ValueError: ``n_views`` is not in 1…18.
     """
-    if not 1 <= n_views <= len(DTU.train):
+    protocol = DTU if n_views <= len(DTU.train) else DTU_18
+    if not 1 <= n_views <= len(protocol.train):
         raise ValueError(
-            f"the DTU protocol has 1 to {len(DTU.train)} training views, not {n_views}"
+            f"the DTU protocol has 1 to {len(DTU_18.train)} training views, not {n_views}"
         )
-    return list(DTU.train[:n_views]), list(DTU.test)
+    rule = f"the first {n_views} training and the {len(protocol.test)} test views of protocol"
+    return list(protocol.train[:n_views]), list(protocol.test), f"{rule} {protocol.name}"
 
 
 def evenly(n: int, n_views: int) -> list[int]:

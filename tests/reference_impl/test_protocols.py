@@ -7,6 +7,7 @@ from reference_impl.protocols import (
     BLENDER_4,
     BLENDER_8_FREENERF,
     DTU,
+    DTU_18,
     LLFF_REGNERF,
     PROTOCOLS,
 )
@@ -31,6 +32,17 @@ def test_dtu_equals_regnerf():
     assert list(DTU.test) == upstream["dtu_test"].tolist()
     for n_views in DTU.views:
         assert list(DTU.train[:n_views]) == upstream[f"dtu_train{n_views}"].tolist()
+
+
+def test_more_dtu_views_leave_fewer_test_views():
+    assert DTU_18.train[:9] == DTU.train
+    assert DTU_18.test == (1, 2, 9, 10, 11, 12, 14, 15, 23, 26, 27, 31, 32, 35, 42, 46)
+    assert set(DTU_18.test) < set(DTU.test)
+    for n_views in DTU_18.views:
+        train, test, rule = splits.dtu(n_views)
+        assert rule.endswith("protocol dtu" if n_views <= 9 else "protocol dtu-18")
+        assert train == list(DTU_18.train[:n_views])
+        assert test == list((DTU if n_views <= 9 else DTU_18).test)
 
 
 @pytest.mark.parametrize("protocol", [BLENDER_4, BLENDER_8_FREENERF], ids=lambda p: p.name)

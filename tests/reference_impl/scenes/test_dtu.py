@@ -179,8 +179,8 @@ def test_the_release_comes_in_the_protocols_size(tmp_path: Path):
 
 
 def test_too_many_views(tmp_path: Path):
-    with pytest.raises(SceneError, match="1 to 9 training views, not 10"):
-        load_scene(write_rectified(tmp_path, WORLD), 10)
+    with pytest.raises(SceneError, match="1 to 18 training views, not 19"):
+        load_scene(write_rectified(tmp_path, WORLD), 19)
 
 
 def change_npz(**changes):
