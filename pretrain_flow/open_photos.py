@@ -1,10 +1,11 @@
 """Unpack the openly licensed photographs that the shipped weights were trained on.
 
-python pretrain_flow/open_photos.py gcompris-qt-data_3.1-2_all.deb --out photos
+python pretrain_flow/open_photos.py gcompris-qt-data_*.deb lomiri-wallpapers-*.deb --out photos
 
-The package (Debian 12, GCompris' activities) lists a licence for each picture of two activities.
-Those in the public domain or under CC0, CC BY or CC BY-SA are written as PNG, with a table of who
-made them and where they come from.
+Three packages of Debian 12 (``apt-get download`` fetches them) state a licence for each picture. Of
+those in the public domain or under CC0, CC BY or CC BY-SA, photographs are written as PNG, with a
+table of their licences and authors. Other pictures of theirs are left alone: drawings, and the many
+photographs that took the place of the one whose licence the package states.
 """
 
 import csv
@@ -15,82 +16,103 @@ import struct
 import sys
 import tarfile
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 if __package__ in (None, ""):  # run as a file: its folder is on the path, the project's root is not
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import numpy as np
 import tyro
 from PIL import Image
 
 from reference_impl.command_line import exit_code
 
-ACTIVITIES = "categorization", "explore_world_animals"
 OPEN = re.compile(r"public-domain|CC0-[\d.]+|CC-BY-[\d.]+|CC-BY-SA-[\d.]+")
+# What shows what its entry in debian/copyright says, as far as one can see.
+PHOTOGRAPHS = (
+    "*/explore_world_animals/resource/animals/*.webp",
+    "*/categorization/resource/images/monuments/*.webp",
+    "*/backgrounds/*.jpg",
+)
+LEFT_OUT = (
+    # Patterns and renderings.
+    *("analogpattern*", "umang*", "Fossa*", "Infinite-Sea*", "Painting-Colors*"),
+    # Not what their entry names: by day for by night, perched for flying.
+    *("IndiaGate", "cathedral", "colosseum", "scarlet_macaw"),
+)
+LONGEST_SIDE = 1024
 
 
 def unpack(
-    package: Annotated[Path, tyro.conf.Positional],
-    out: Path = Path("photos"),
+    packages: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("photos")
 ) -> None:
     """Write every openly licensed photograph, and ``licences.csv``.
 
     Args:
-        package: the .deb file, from Debian's archive or ``apt-get download gcompris-qt-data``.
+        packages: the .deb files.
         out: folder to write to, made if need be.
     """
-    wanted = {f"./usr/share/gcompris-qt/rcc/{activity}.rcc" for activity in ACTIVITIES}
-    copyright_name = "./usr/share/doc/gcompris-qt-data/copyright"
-    found = dict(files_of_package(package, wanted | {copyright_name}))
-    missing = (wanted | {copyright_name}) - found.keys()
-    if missing:
-        raise ValueError(f"{package}: holds no {sorted(missing)[0]}; expected gcompris-qt-data 3.1")
-    licences = licences_of(found.pop(copyright_name).decode())
-    out.mkdir(parents=True, exist_ok=True)
     rows: list[list[str]] = []
-    for resource in sorted(found):
-        for name, content in files_of_resource(found[resource]):
-            # Pictures became .webp after the list of licences was written.
-            inside = PurePosixPath(name.removeprefix("gcompris/")).with_suffix("")
-            if not name.endswith(".webp") or str(inside) not in licences:
-                continue
-            licence, author, source = licences[str(inside)]
+    for package in packages:
+        try:
+            files = dict(files_of_package(package.read_bytes()))
+            notes = [name for name in files if re.search(r"/doc/[^/]+/copyright$", name)]
+            if not notes:
+                raise ValueError("it holds no list of licences")
+            licences = licences_of(files[notes[0]].decode())
+            pictures = list(pictures_of(files))
+        except (ValueError, lzma.LZMAError, tarfile.TarError, struct.error) as error:
+            raise ValueError(
+                f"{package}: not a Debian package that can be used: {error}"
+            ) from error
+        for name, content in pictures:
+            # Pictures became .webp after the list was written; in both, the stem is unique.
+            path = PurePosixPath(name)
+            licence, author, source = licences.get(
+                f"{path.parent.name}/{path.stem}"
+            ) or licences.get(path.stem, ("", "", ""))
             if not OPEN.fullmatch(licence):
                 continue
-            file = f"{inside.parent.name}_{inside.name}.png"
+            file = f"{path.parent.name}_{path.stem}.png"
             picture = Image.open(io.BytesIO(content)).convert("RGB")
-            if share_of_white(picture) > 0.05:  # cut out: no photograph any more
-                continue
+            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX)
+            out.mkdir(parents=True, exist_ok=True)
             picture.save(out / file)
             rows.append([file, licence, author, source])
+    if not rows:
+        raise ValueError(f"{', '.join(map(str, packages))}: no openly licensed photograph in there")
     with (out / "licences.csv").open("w", newline="") as table:
         csv.writer(table).writerows([["file", "licence", "author", "source"], *sorted(rows)])
     print(f"done: {len(rows)} photographs in {out}")
 
 
-def share_of_white(picture: Image.Image) -> float:
-    """How much of a picture is white, as paper behind a cut-out thing is."""
-    return float((np.asarray(picture) >= 254).all(-1).mean())
+def pictures_of(files: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Photographs among a package's files, those inside of Qt's resource files included."""
+    for name, content in files.items():
+        inside = files_of_resource(content) if name.endswith(".rcc") else [(name, content)]
+        for path, picture in inside:
+            stem = PurePosixPath(path).stem
+            if any(fnmatch(path, pattern) for pattern in PHOTOGRAPHS) and not any(
+                fnmatch(stem, pattern) for pattern in LEFT_OUT
+            ):
+                yield path, picture
 
 
-def files_of_package(package: Path, names: set[str]) -> Iterator[tuple[str, bytes]]:
+def files_of_package(content: bytes) -> Iterator[tuple[str, bytes]]:
     """The files of a Debian package: an ``ar`` archive with a tar archive inside."""
-    content = package.read_bytes()
     if not content.startswith(b"!<arch>\n"):
-        raise ValueError(f"{package}: not a Debian package")
+        raise ValueError("it is no ar archive")
     at = 8
-    while at < len(content):
+    while at + 60 <= len(content):
         name, size = content[at : at + 16].strip(), int(content[at + 48 : at + 58])
         at += 60
         if name.rstrip(b"/") == b"data.tar.xz":
             data = lzma.decompress(content[at : at + size])
             with tarfile.open(fileobj=io.BytesIO(data)) as archive:
                 for member in archive:
-                    if member.name in names:
-                        file = archive.extractfile(member)
-                        assert file is not None
+                    file = archive.extractfile(member)
+                    if file is not None:
                         yield member.name, file.read()
         at += size + size % 2
 
@@ -101,7 +123,7 @@ def files_of_resource(content: bytes) -> Iterator[tuple[str, bytes]]:
     A tree of fixed-size nodes points to names (UTF-16) and to data, each with its length in front.
     """
     if content[:4] != b"qres":
-        raise ValueError("not a Qt resource file")
+        raise ValueError("a Qt resource file in it is damaged")
     version, tree, data, names = struct.unpack(">4i", content[4:20])
     node_size = 22 if version >= 2 else 14
     folder_flag, compressed_flags = 2, 1 | 4
@@ -126,7 +148,7 @@ def files_of_resource(content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def licences_of(copyright_file: str) -> dict[str, tuple[str, str, str]]:
-    """From ``debian/copyright``: path without suffix -> licence, author, source."""
+    """From ``debian/copyright``: folder/stem and stem of each file -> licence, author, source."""
     found: dict[str, tuple[str, str, str]] = {}
     for paragraph in re.split(r"\n[ \t]*\n", copyright_file):
         fields = dict(re.findall(r"^(\w+):((?:.|\n[ \t])*)", paragraph, re.MULTILINE))
@@ -134,12 +156,9 @@ def licences_of(copyright_file: str) -> dict[str, tuple[str, str, str]]:
             licence = fields["License"].strip().split("\n")[0]
             author = " ".join(fields.get("Copyright", "").split())
             source = " ".join(fields.get("Comment", "").split())
-            for path in fields["Files"].split():
-                if path.startswith("src/activities/"):
-                    inside = str(PurePosixPath(path).with_suffix("")).removeprefix(
-                        "src/activities/"
-                    )
-                    found[f"src/activities/{inside}"] = licence, author, source
+            for path in map(PurePosixPath, fields["Files"].split()):
+                found[f"{path.parent.name}/{path.stem}"] = licence, author, source
+                found.setdefault(path.stem, (licence, author, source))
     return found
 
 

@@ -16,6 +16,8 @@ from nerfreg.checks import require_choice, require_number
 
 __all__ = ["RealNVP", "RealNVPConfig"]
 
+FAR = 10.0  # standard deviations
+
 
 @dataclass(frozen=True)
 class RealNVPConfig:
@@ -68,9 +70,10 @@ class RealNVP(nn.Module):
     .. math:: \log p(x) = \log \mathcal N(\phi(x);\ 0, I) + \log|\det \partial\phi/\partial x|
 
     φ first standardises the patch by fixed numbers taken from data, and then passes affine
-    couplings: one half a of the numbers, as shuffled, tells how to shift and scale the other,
+    couplings: one half a of the numbers tells how to shift and scale the other, in turn,
 
-    .. math:: b \leftarrow (b + t(a))\, e^{s(a)},\qquad |s| < \text{max\_log\_scale}
+    .. math:: (a, b) \leftarrow \big((b + t(a))\, e^{s(a)},\ a\big),
+        \qquad |s| \le \text{max\_log\_scale}
 
     Build it, :meth:`standardize_` it once on patches, then train its parameters to raise
     :meth:`log_prob`; or load trained ones: :func:`nerfreg.priors.load_prior`.
@@ -78,8 +81,8 @@ class RealNVP(nn.Module):
     Args:
         config: sizes.
 
-    Numerics: what a coupling's network sees is asinh(a), and its scale is bounded: so φ grows at
-    most by a constant factor beyond linear, and value and gradient are finite for every patch of
+    Numerics: what a coupling's network sees is a/(1 + |a|/10), within ±10, and its scale is
+    bounded: so φ grows linearly at most, and value and gradient are finite for every patch of
     colours within ±1e6, also for noise, which no photograph prepared it for. An unbounded
     scale gives 1e33 and more there.
 
@@ -98,10 +101,8 @@ class RealNVP(nn.Module):
     def __init__(self, config: RealNVPConfig = RealNVPConfig()) -> None:
         super().__init__()
         self.config = config
-        couplings: list[nn.Module] = []
-        for _ in range(config.n_couplings):
-            couplings += [BoundedCoupling(config), normflows.flows.Permute(config.n_dims)]
         # normflows counts from the Gaussian to the data: the standardisation comes last.
+        couplings = [BoundedCoupling(config, i) for i in reversed(range(config.n_couplings))]
         self.flow = normflows.NormalizingFlow(
             normflows.distributions.DiagGaussian(config.n_dims, trainable=False),
             [*couplings, Standardization(config)],
@@ -168,40 +169,38 @@ class RealNVP(nn.Module):
 
 
 class BoundedCoupling(normflows.flows.Flow):
-    """An affine coupling whose scale is bounded, with one network for both scale and shift."""
+    """An affine coupling whose scale is bounded, with one network for both scale and shift.
 
-    def __init__(self, config: RealNVPConfig) -> None:
+    It puts the half that it moves in front, so that the next coupling keeps that one.
+    """
+
+    def __init__(self, config: RealNVPConfig, index: int) -> None:
         super().__init__()
-        self.n_kept = config.n_dims // 2
+        halves = config.n_dims // 2, config.n_dims - config.n_dims // 2
+        self.n_kept, self.n_moved = halves if index % 2 == 0 else halves[::-1]
         self.max_log_scale = config.max_log_scale
         self.net = normflows.nets.MLP(
-            [
-                self.n_kept,
-                *[config.width] * config.depth,
-                2 * (config.n_dims - self.n_kept),
-            ],
+            [self.n_kept, *[config.width] * config.depth, 2 * self.n_moved],
             leaky=0.01,
             init_zeros=True,
         )
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """From the Gaussian towards the data."""
-        kept, moved, log_scale, shift = self._split(z)
-        moved = moved * torch.exp(-log_scale) - shift
-        return torch.cat([kept, moved], -1), -log_scale.sum(-1)
+        moved, kept = z.split([self.n_moved, self.n_kept], -1)
+        log_scale, shift = self._scale_and_shift(kept)
+        return torch.cat([kept, moved * torch.exp(-log_scale) - shift], -1), -log_scale.sum(-1)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """From the data towards the Gaussian."""
-        kept, moved, log_scale, shift = self._split(z)
-        moved = (moved + shift) * torch.exp(log_scale)
-        return torch.cat([kept, moved], -1), log_scale.sum(-1)
+        kept, moved = z.split([self.n_kept, self.n_moved], -1)
+        log_scale, shift = self._scale_and_shift(kept)
+        return torch.cat([(moved + shift) * torch.exp(log_scale), kept], -1), log_scale.sum(-1)
 
-    def _split(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        kept, moved = z[:, : self.n_kept], z[:, self.n_kept :]
-        # Far out, where there was nothing to learn from, the network sees the logarithm alone.
-        raw, shift = self.net(torch.asinh(kept)).chunk(2, -1)
-        log_scale = self.max_log_scale * torch.tanh(raw / self.max_log_scale)
-        return kept, moved, log_scale, shift
+    def _scale_and_shift(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        # Far out, where there was nothing to learn from, the network sees the sign alone.
+        raw, shift = self.net(kept / (1 + kept.abs() / FAR)).chunk(2, -1)
+        return self.max_log_scale * torch.tanh(raw / self.max_log_scale), shift
 
 
 class Standardization(normflows.flows.Flow):
@@ -227,8 +226,11 @@ class Standardization(normflows.flows.Flow):
         variance, vectors = torch.linalg.eigh(covariance)
         # Dequantised data has the variance of the noise in every direction.
         variance = variance.clamp_min(1 / (12 * 255**2))
+        # Couplings split in the middle: each half shall have of every variance.
+        order = torch.arange(len(mean)).flip(0)
+        order = torch.cat([order[::2], order[1::2]])
         self.mean.copy_(mean)
-        self.basis.copy_(vectors / variance.sqrt())
+        self.basis.copy_((vectors / variance.sqrt())[:, order])
         self.log_det.copy_(-0.5 * variance.log().sum())
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:

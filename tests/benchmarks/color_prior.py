@@ -1,6 +1,6 @@
 """What the colour prior costs, beside normflows' own RealNVP of as many couplings and as wide.
 
-python tests/benchmarks/color_prior.py --threads 2
+python tests/benchmarks/color_prior.py [--threads 2] [--weights FILE]
 
 Both score the same patches and differentiate by their colours, weights frozen, taking turns in one
 run. The stock flow is ``normflows.NormalizingFlow`` over ``MaskedAffineFlow`` with two
@@ -10,12 +10,16 @@ documentation builds.
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import normflows
 import torch
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from nerfreg import FlowColorPrior
 from nerfreg.priors import RealNVP
@@ -55,9 +59,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=30)
+    parser.add_argument("--weights", help="a prior's file; by default the shipped one")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    prior = FlowColorPrior.from_pretrained()
+    given = options.weights
+    prior = FlowColorPrior.from_file(given) if given else FlowColorPrior.from_pretrained()
     model = prior.model
     assert isinstance(model, RealNVP)
     other = stock(model)
