@@ -74,11 +74,15 @@ class RegularizedStep(nn.Module):
             name: signature(getattr(loss, "forward", loss)).parameters
             for name, (loss, _) in recipe.terms.items()
         }
+        # A recipe's losses are no children of this module; some have weights: a prior, an embedder.
+        for loss, _ in recipe.terms.values():
+            if isinstance(loss, nn.Module):
+                loss.to(sampler.device)
         # The photographs' embeddings never change.
         self.embeddings: dict[str, Tensor] = {}
         for name, (loss, _) in recipe.image_terms.items():
             with torch.no_grad():
-                self.embeddings[name] = loss.to(sampler.device).embed(sampler.images.float() / 255)
+                self.embeddings[name] = loss.embed(sampler.images.float() / 255)
 
     def bounds(self, step: int, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
         """Near and far of each ray: annealed, but for keypoint rays, whose depth stays inside."""

@@ -1,6 +1,8 @@
 """How natural patches seen from unseen poses look, under a density trained on photographs."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from typing import Any, Protocol, runtime_checkable
 
@@ -76,7 +78,9 @@ def flow_color_prior(
     Numerics: in the model's own precision, float32 for the shipped one, outside of autocast.
     Colours beyond [−1, 2] count as that, with gradient 0: a saturated, constant or noisy patch and
     one scaled by 3 give finite values and gradients. With ``max_gradient`` the gradient's
-    direction is exact, its length not that of the value's slope.
+    direction is exact, its length not that of the value's slope; one that is not finite becomes 0.
+    All windows are scored at once: at a stride of P/2 a pixel is held four times, and an image of
+    378×504 pixels takes some 0.5 GB. ``torch.func`` transforms do not know the bound's operator.
 
     Source: Niemeyer et al. 2022 (RegNeRF), appearance regularisation. *Differs from upstream in:*
     the printed formula shows no log|det|; here the change of variables is complete. Nothing of
@@ -182,7 +186,7 @@ def _shorten_gradient(x: Tensor, longest: float) -> tuple[Tensor, Tensor]:
     return x.clone(), x.new_zeros(len(x))
 
 
-@_shorten_gradient.register_fake
+@_shorten_gradient.register_fake  # pyright: ignore[reportUnknownMemberType]
 def _(x: Tensor, longest: float) -> tuple[Tensor, Tensor]:
     return torch.empty_like(x), x.new_empty(len(x))
 
@@ -192,20 +196,37 @@ def _remember(ctx: Any, inputs: tuple[Tensor, float], output: Any) -> None:
 
 
 def _shorten(ctx: Any, grad: Tensor, weight: Tensor) -> tuple[Tensor, None]:
-    length = grad.square().sum(-1).sqrt().clamp_min(1e-37)  # infinite at worst: then shortened to 0
-    shorter = (ctx.longest * weight.abs() / length).clamp_max(1.0)
-    return grad * shorter[:, None], None
+    # Divided by its largest entry first, as a square could overflow. An infinite gradient has no
+    # direction any more: it is dropped.
+    largest = grad.abs().amax(-1, keepdim=True)
+    usable = torch.isfinite(largest)
+    grad = torch.where(usable, grad, 0.0)
+    unit = grad / torch.where(usable, largest, 1.0).clamp_min(1e-37)
+    unit_length = unit.square().sum(-1, keepdim=True).sqrt()
+    longest = ctx.longest * weight.abs()[:, None]
+    is_long = largest * unit_length > longest
+    return torch.where(is_long, unit * (longest / unit_length.clamp_min(1.0)), grad), None
 
 
-_shorten_gradient.register_autograd(_shorten, setup_context=_remember)
+_shorten_gradient.register_autograd(  # pyright: ignore[reportUnknownMemberType]
+    _shorten, setup_context=_remember
+)
+
+
+def _at_least_float32(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Move and cast as asked, but to no less than float32."""
+    moved = fn(x)
+    if not x.is_floating_point() or moved.dtype.itemsize >= 4:
+        return moved
+    return x.to(moved.device)
 
 
 class FlowColorPrior(nn.Module):
     """Penalise patches that look like nothing on a photograph: :func:`flow_color_prior`.
 
     Made by :meth:`from_pretrained`, :meth:`from_file` or :meth:`from_model`. The model is no child
-    of this module: it follows ``.to(…)``, but no optimiser finds it, ``train()`` does not reach it,
-    and a host's ``state_dict`` does not carry it.
+    of this module. It follows ``.to(…)``, but stays in float32 or better; no optimiser finds it,
+    ``train()`` does not reach it, and a host's ``state_dict`` does not carry it.
 
     Args:
         model: the density; a module is frozen and put into ``eval()``.
@@ -288,6 +309,8 @@ class FlowColorPrior(nn.Module):
         valid: Bool[Tensor, "*patches"] | None = None,
     ) -> Float[Tensor, "..."]:
         """Compute the loss."""
+        if isinstance(self.model, nn.Module) and self.model.training:
+            self.model.eval()  # somebody else who has it trained it since
         return flow_color_prior(
             rgb,
             model=self.model,
@@ -298,9 +321,10 @@ class FlowColorPrior(nn.Module):
             reduction=self.reduction,
         )
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "FlowColorPrior":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FlowColorPrior":
         if isinstance(self.model, nn.Module):
-            self.model._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+            # A host in half precision does not take the model along: log-densities need float32.
+            self.model._apply(partial(_at_least_float32, fn), recurse)  # pyright: ignore[reportUnknownMemberType]
         return super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
 
     def extra_repr(self) -> str:

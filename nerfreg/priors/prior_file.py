@@ -31,21 +31,27 @@ def save_prior(path: str | os.PathLike[str], model: RealNVP, about: Mapping[str,
             dimension.
 
     Raises:
-        ValueError: a weight is not finite.
+        ValueError: a weight is not finite, or not float32.
         OSError: the file cannot be written.
     """
     target = Path(path)
     tensors = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
+    other = [name for name, x in tensors.items() if x.dtype != torch.float32]
+    if other:
+        raise ValueError(
+            f"save_prior: weights must be float32, but {other[0]} is {tensors[other[0]].dtype}"
+        )
     bad = [name for name, x in tensors.items() if not torch.isfinite(x).all()]
     if bad:
         raise ValueError(f"save_prior: weights must be finite, but {bad[0]} is not")
-    described = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
+    config = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
+    story = json.dumps(about)
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
-        "config": described,
-        "about": json.dumps(about),
-        "sha256": _fingerprint(tensors, described),
+        "config": config,
+        "about": story,
+        "sha256": _fingerprint(tensors, config, story),
     }
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -107,10 +113,11 @@ def load_prior(path: str | os.PathLike[str]) -> tuple[RealNVP, dict[str, Any]]:
         raise ValueError(
             f"load_prior: {source} is of version {metadata.get('version')}, expected {VERSION}"
         )
-    if metadata.get("sha256") != _fingerprint(tensors, metadata.get("config", "")):
+    stated = metadata.get("config", ""), metadata.get("about", "")
+    if metadata.get("sha256") != _fingerprint(tensors, *stated):
         raise ValueError(
-            f"load_prior: {source} was changed after it was written: its weights do not give the"
-            " checksum beside them"
+            f"load_prior: {source} was changed after it was written: what it holds does not give"
+            " the checksum in it"
         )
     try:
         config = RealNVPConfig(**json.loads(metadata["config"]))
@@ -125,11 +132,11 @@ def load_prior(path: str | os.PathLike[str]) -> tuple[RealNVP, dict[str, Any]]:
     return model, about
 
 
-def _fingerprint(tensors: Mapping[str, Tensor], config: str) -> str:
-    """SHA-256 of the architecture and every weight."""
-    digest = hashlib.sha256(config.encode())
+def _fingerprint(tensors: Mapping[str, Tensor], config: str, about: str) -> str:
+    """SHA-256 of the architecture, the story and every weight."""
+    digest = hashlib.sha256(json.dumps([config, about]).encode())
     for name in sorted(tensors):
         x = tensors[name]
         digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
-        digest.update(x.numpy().tobytes())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

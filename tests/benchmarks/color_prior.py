@@ -1,11 +1,11 @@
-"""What the colour prior costs, beside normflows' own RealNVP of as many couplings and as wide.
+"""What the colour prior costs, beside normflows' own RealNVP of as many couplings.
 
 python tests/benchmarks/color_prior.py [--threads 2] [--weights FILE]
 
 Both score the same patches and differentiate by their colours, weights frozen, taking turns in one
 run. The stock flow is ``normflows.NormalizingFlow`` over ``MaskedAffineFlow`` with two
 ``normflows.nets.MLP`` each, bounded by ``output_fn="tanh"``, on alternating masks: what its
-documentation builds.
+documentation builds; once with hidden layers as wide as ours, once with as many parameters.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import normflows
@@ -25,10 +26,10 @@ from nerfreg import FlowColorPrior
 from nerfreg.priors import RealNVP
 
 
-def stock(like: RealNVP) -> normflows.NormalizingFlow:
-    """Build normflows' RealNVP with the couplings, width and depth of ours."""
+def stock(like: RealNVP, width: int) -> normflows.NormalizingFlow:
+    """Build normflows' RealNVP with the couplings and depth of ours."""
     c = like.config
-    layers = [c.n_dims, *[c.width] * c.depth, c.n_dims]
+    layers = [c.n_dims, *[width] * c.depth, c.n_dims]
     mask = torch.arange(c.n_dims) % 2
     flows = [
         normflows.flows.MaskedAffineFlow(
@@ -40,6 +41,11 @@ def stock(like: RealNVP) -> normflows.NormalizingFlow:
     ]
     base = normflows.distributions.DiagGaussian(c.n_dims, trainable=False)
     return normflows.NormalizingFlow(base, flows).requires_grad_(False)
+
+
+def size(model: torch.nn.Module) -> int:
+    """Count the parameters."""
+    return sum(p.numel() for p in model.parameters())
 
 
 def milliseconds(runs: list[Callable[[], None]], times: int) -> list[float]:
@@ -66,23 +72,25 @@ def main() -> None:
     prior = FlowColorPrior.from_file(given) if given else FlowColorPrior.from_pretrained()
     model = prior.model
     assert isinstance(model, RealNVP)
-    other = stock(model)
-    sizes = [sum(p.numel() for p in m.parameters()) for m in (model, other)]
-    print(
-        f"torch {torch.__version__}, {options.threads} threads; {sizes[0]}, {sizes[1]} parameters"
-    )
-    print("| patches | FlowColorPrior, ms | normflows' stock, ms | ratio |\n|---|---|---|---|")
+    widths = range(8, model.config.width)
+    alike = min(widths, key=lambda width: abs(size(stock(model, width)) - size(model)))
+    others = [stock(model, width) for width in (model.config.width, alike)]
+    print(f"torch {torch.__version__}, {options.threads} threads; {size(model)} parameters")
+    print("| patches | FlowColorPrior, ms | stock, as wide | stock, as big |")
+    print("|---|---|---|---|")
     for n in (64, 512, 4096):
         rgb = torch.rand(n, 8, 8, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
         def ours(rgb: Tensor = rgb) -> None:
             torch.autograd.grad(prior(rgb), rgb)
 
-        def theirs(rgb: Tensor = rgb) -> None:
+        def theirs(other: normflows.NormalizingFlow, rgb: Tensor = rgb) -> None:
             torch.autograd.grad(-other.log_prob(rgb.flatten(1)).mean() / 192, rgb)
 
-        a, b = milliseconds([ours, theirs], options.repeat)
-        print(f"| {n} | {a:.2f} | {b:.2f} | {b / a:.1f}× |")
+        own, *rest = milliseconds([ours, *(partial(theirs, o) for o in others)], options.repeat)
+        found = (f"{ms:.2f} ms, {ms / own:.1f}×" for ms in rest)
+        print(f"| {n} | {own:.2f} | {' | '.join(found)} |")
+    print("stock: " + ", ".join(f"{size(o)} parameters" for o in others))
 
 
 if __name__ == "__main__":

@@ -129,6 +129,39 @@ def test_the_bound_is_on_the_values_own_slope_whatever_its_weight(weight: float)
     torch.testing.assert_close(gradient.flatten(1).norm(dim=-1), torch.full((3,), abs(weight) / 2))
 
 
+class Cliff:
+    """A density so steep that its gradient's square, or the gradient itself, overflows."""
+
+    patch_size = 2
+
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return -self.slope * x.sum(-1)
+
+
+@pytest.mark.parametrize("slope", [1e15, 1e25, 1e38])
+def test_the_steepest_gradient_keeps_its_direction(slope: float) -> None:
+    rgb = torch.rand(1, 2, 2, 3).requires_grad_()
+    flow_color_prior(rgb, model=Cliff(slope), max_gradient=2.0).backward()
+    torch.testing.assert_close(rgb.grad, torch.full((1, 2, 2, 3), 2.0 / math.sqrt(12)))
+
+
+def test_an_infinite_gradient_is_dropped() -> None:
+    class Cusp(Cliff):
+        def log_prob(self, x: Tensor) -> Tensor:
+            return -(x - 0.5).abs().sqrt().sum(-1)
+
+    rgb = torch.full((2, 2, 2, 3), 0.5)
+    rgb[1] = 0.7
+    rgb.requires_grad_()
+    flow_color_prior(rgb, model=Cusp(1.0)).backward()
+    assert rgb.grad is not None
+    assert (rgb.grad[0] == 0).all()
+    assert (rgb.grad[1] > 0).all()
+
+
 def test_gradients_are_those_of_finite_differences() -> None:
     flow = small_flow().double()
     rgb = (0.2 + 0.6 * torch.rand(2, 3, 2, 3, dtype=torch.float64)).requires_grad_()
@@ -210,6 +243,22 @@ def test_the_model_follows_its_prior() -> None:
     assert isinstance(prior.model, nn.Module)
     nn.Sequential(prior).to(torch.float64)
     assert {p.dtype for p in prior.model.parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_host_in_half_precision_leaves_the_model_as_it_is(dtype: torch.dtype) -> None:
+    prior, rgb = FlowColorPrior(model=small_flow()), torch.rand(3, 2, 2, 3)
+    expected = prior(rgb)
+    nn.Sequential(prior, nn.Linear(2, 2)).to(dtype)
+    assert torch.equal(prior(rgb), expected)
+
+
+def test_the_model_goes_back_to_eval_mode() -> None:
+    model = small_flow()
+    prior = FlowColorPrior(model=model)
+    model.train()
+    prior(torch.rand(1, 2, 2, 3))
+    assert not model.training
 
 
 def test_stand_ins() -> None:

@@ -75,6 +75,11 @@ def test_a_changed_architecture(saved: Path) -> None:
     refuses(saved, "was changed after it was written")
 
 
+def test_a_changed_story(saved: Path) -> None:
+    rewrite(saved, about=json.dumps({"licences": ["mine"]}))
+    refuses(saved, "was changed after it was written")
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_is_not_opened(tmp_path: Path, zipped: bool) -> None:
     class Bomb:
@@ -134,4 +139,12 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
         next(flow.parameters()).fill_(float("nan"))
     with pytest.raises(ValueError, match=r"^save_prior: weights must be finite, but flow.* is not"):
         save_prior(tmp_path / "prior.safetensors", flow, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_weights_of_another_precision(tmp_path: Path, dtype: torch.dtype) -> None:
+    message = rf"^save_prior: weights must be float32, but flow.* is {dtype}"
+    with pytest.raises(ValueError, match=message):
+        save_prior(tmp_path / "prior.safetensors", RealNVP(SMALL).to(dtype), {})
     assert not list(tmp_path.iterdir())
