@@ -145,18 +145,18 @@ def test_shards_give_what_is_not_held_out_and_name_what_is_unusable(shards):
     held_out = {i for i in range(20) if is_held_out(f"{i:04d}", 0.3, 0)}
     assert 3 <= len(held_out) <= 10
     assert seen == usable - held_out
-    assert skipped.reasons.keys() == {"0007", "0008"} - {f"{i:04d}" for i in held_out}
+    names = [f"{expand(shards)[i // 5]}/{i:04d}" for i in range(20)]
+    assert skipped.reasons.keys() == {names[i] for i in {7, 8} - held_out}
     measured = ShardReader(0.3, seed=0, held_out=True)
-    assert {name for url in expand(shards) for name, _ in measured(url)} == {
-        f"{i:04d}" for i in held_out
-    }
+    found = {name for url in expand(shards) for name, _ in measured(url)}
+    assert found == {names[i] for i in held_out}
 
 
 def test_a_damaged_shard_is_read_as_far_as_it_goes(shards, tmp_path):
     path = tmp_path / "000.tar"
     path.write_bytes(path.read_bytes()[:4640])  # in the third photograph
     found = [*ShardReader(0.0, 0)(str(path))]
-    assert [name for name, _ in found[:-1]] == ["0000", "0001"]
+    assert [name for name, _ in found[:-1]] == [f"{path}/0000", f"{path}/0001"]
     name, why = found[-1]
     assert name == str(path)
     assert isinstance(why, UnusableError)

@@ -21,6 +21,7 @@ from nerfreg.priors import RealNVP, RealNVPConfig, load_prior
 from pretrain_flow.config import Config, DataConfig, LogConfig, OptimizerConfig
 from pretrain_flow.corruptions import MISLEADING, UNNATURAL
 from pretrain_flow.data import open_data
+from pretrain_flow.split import is_held_out
 from pretrain_flow.train import (
     PRIOR,
     Trained,
@@ -316,18 +317,67 @@ def test_equal_names_in_two_folders_fall_on_one_side_and_count_twice(photographs
     assert data.about["photographs"] == 8 - 2 * len(held)
 
 
-def test_licences_beside_the_photographs_are_counted(tmp_path, photographs):
-    folder = photographs("a.png", "b.png", "c.png")
-    (folder / "licences.csv").write_text("file,licence\na.png,CC0\nb.png,CC BY\nc.png,CC0\n")
-    data = open_data(tiny("", folder), (0, 1), torch.device("cpu"), heldout=True)
-    assert data.about["licences"] == {"CC BY": 1, "CC0": 2}
+def test_licences_of_what_is_trained_on_are_counted(photographs):
+    folder, other = photographs(*(f"{i}.png" for i in range(6)), "deep/6.png"), photographs("x.png")
+    (folder / "5.png").write_bytes(b"no image")
+    rows = "".join(f"{i}.png,{'CC0' if i % 2 else 'CC BY'},me\n" for i in range(6))
+    table = f"\ufefffile,licence,author\n{rows}deep/6.png,CC BY,you\ngone.png,CC0,me\n"
+    (folder / "licences.csv").write_text(table)  # as a spreadsheet writes it, with its mark
+    both = (str(folder), str(other))
+    data = open_data(tiny("", "", images=both), (0, 1), torch.device("cpu"), heldout=True)
+    held = {name.removeprefix("1/") for name in data.heldout}
+    trained = {*(f"{i}.png" for i in range(5)), "deep/6.png"} - held
+    assert held & {f"{i}.png" for i in range(5)}, "or nothing in the table was held out"
+    odd = {"1.png", "3.png"}
+    expected = {"CC BY": len(trained - odd), "CC0": len(trained & odd)}
+    assert data.about["licences"] == {k: n for k, n in expected.items() if n}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"file,license\n0.png,CC0\n", "it has no column 'licence'"),
+        (b"name,licence\n0.png,CC0\n", "it has no column 'file'"),
+        (b"", "it has no column 'file'"),
+        (b"file,licence,author\n0.png,CC0,Andr\xe9\n", "not UTF-8"),
+    ],
+)
+def test_a_table_of_licences_that_is_none(content, message, photographs):
+    folder = photographs("0.png", "1.png")
+    (folder / "licences.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"licences\.csv: {message}"):
+        open_data(tiny("", folder), (0, 1), torch.device("cpu"), heldout=True)
+
+
+def test_shards_that_number_alike_all_have_held_out_photographs(tmp_path):
+    """What cannot be read takes no place among those measured on."""
+    for shard in range(3):
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as tar:
+            for i in range(12):
+                suffix, content = "txt", b"only a label"
+                if shard:
+                    file = io.BytesIO()
+                    Image.fromarray(photograph(f"{shard}-{i}")).save(file, "png")
+                    suffix, content = "png", file.getvalue()
+                member = tarfile.TarInfo(f"{i:04d}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    keys = [f"{i:04d}" for i in range(12) if is_held_out(f"{i:04d}", 0.3, 0)]
+    assert len(keys) >= 2
+    settings = replace(tiny("", "").data, heldout_photographs=2 * len(keys))
+    config = tiny("", "", images=(), shards=str(tmp_path / "{0..2}.tar"), data=settings)
+    data = open_data(config, (0, 1), torch.device("cpu"), heldout=True)
+    names = [f"{tmp_path / f'{shard}.tar'}/{key}" for shard in range(3) for key in keys]
+    assert {*data.heldout} == {*names[len(keys) :]}
+    assert {*data.skipped.reasons} == {*names[: len(keys)]}
 
 
 def test_the_embedded_photographs_are_the_default(tmp_path, unfinished, capsys):
     train(tiny(tmp_path / "run", "", images=(), steps=2))
     assert "train     4 photographs, kept in memory" in capsys.readouterr().out
     _, about = load_prior(tmp_path / "run" / PRIOR)
-    assert "CC BY 2.0" in about["licences"]["sklearn/datasets/images/china.jpg"]
+    assert "CC BY 2.0" in about["licences"]["sklearn/datasets/images/flower.jpg"]
+    assert len(about["licences"]) == about["photographs"] == 4
 
 
 def test_a_full_disk_leaves_the_old_weights(tmp_path, folder):
