@@ -41,7 +41,7 @@ from pretrain_flow.scores import bits, bits_by_kind, mean_over_photographs, tell
 from reference_impl import checkpoints
 from reference_impl.command_line import exit_code
 from reference_impl.config import load_config, resolve_device, save_config
-from reference_impl.run_folder import name_run, trim_log
+from reference_impl.run_folder import name_run, trim_log, written_whole
 from reference_impl.stop_request import StopRequest
 from reference_impl.watch import NonFiniteLossError, Watch
 
@@ -368,7 +368,8 @@ def finish(
         "data": {**data.about, "skipped": len(skipped), **waits},
     }
     with saving(folder / "metrics.json"):
-        (folder / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
+        with written_whole(folder / "metrics.json") as partial:
+            partial.write_text(json.dumps(result, indent=2) + "\n")
         draw_loss(lines, folder / "loss.png")
         generator = torch_rng(device, config.seed, "samples")
         with torch.no_grad():
