@@ -65,7 +65,7 @@ def unfinished(monkeypatch):
     """Without what comes after the training: pictures take longer than all the rest."""
     result = {"heldout_bits_per_dim": {"mean": 0, "standard_error": 0, "photographs": {}}}
     result |= {"step": 0, "told_apart": {}}
-    result["data"] = {"share_of_time_waiting": 0, "first_batch_seconds": 0, "skipped": 0}
+    result["data"] = {"since_last_start": None, "skipped": 0}
     monkeypatch.setattr("pretrain_flow.train.finish", lambda *given: result)
 
 
@@ -112,7 +112,9 @@ def test_a_run_leaves_weights_numbers_and_pictures(tmp_path, folder, capsys):
     assert metrics["told_apart"]["misleading"].keys() == MISLEADING.keys()
     assert metrics["told_apart"]["unnatural"]["uniform noise"]["paired"] > 0.9
     assert metrics["data"]["photographs"] + len(each) == 8
-    assert 0 < metrics["data"]["share_of_time_waiting"] < 1
+    waits = metrics["data"]["since_last_start"]
+    assert 0 < waits["share_of_time_waiting"] < 1
+    assert f"waited for during {waits['share_of_time_waiting']:.1%}" in capsys.readouterr().out
     for name in ("loss.png", "samples.png", "nll.png", "config.json"):
         assert (run / name).stat().st_size > 0
     flow, about = load_prior(run / PRIOR)
@@ -122,7 +124,16 @@ def test_a_run_leaves_weights_numbers_and_pictures(tmp_path, folder, capsys):
     assert about["step"] == metrics["step"]
     assert not (run / "skipped.txt").exists()
     assert not list(run.rglob(".*"))
-    assert f"done: {run}" in capsys.readouterr().out
+    train(Config(resume=str(run)))  # there is nothing left to do, nor to wait for
+    again = json.loads((run / "metrics.json").read_text())
+    assert again["data"]["since_last_start"] == waits
+    (run / "metrics.json").write_text('{"data":')
+    train(Config(resume=str(run)))
+    again = json.loads((run / "metrics.json").read_text())
+    assert again["data"]["since_last_start"] is None
+    shown = capsys.readouterr().out
+    assert "data      0 files skipped" in shown
+    assert f"done: {run}" in shown
 
 
 def test_training_improves_on_its_start(tmp_path, folder, unfinished):
@@ -475,7 +486,7 @@ def test_a_stopped_run_keeps_its_last_step_and_goes_on(memory, tmp_path, folder,
     assert checkpoints.latest(out).step == reached + 2
 
 
-def train_in_two(config, folder):
+def run_in_two(config, folder, change=""):
     """Two processes, as the script starts them."""
     save_config(config, folder / "c.json")
     (folder / "two.py").write_text(
@@ -486,9 +497,10 @@ def train_in_two(config, folder):
         "from reference_impl.config import load_config\n"
         f"config = load_config(Path({str(folder / 'c.json')!r}), t.Config)\n"
         "t.parse = lambda _: config\n"
+        f"{change}\n"
         "sys.exit(t.main())\n"
     )
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(folder / "two.py")],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -497,9 +509,39 @@ def train_in_two(config, folder):
         timeout=300,
         check=False,
     )
+
+
+def train_in_two(config, folder):
+    done = run_in_two(config, folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("done: ") == 1
     return Path(config.resume or config.out)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (
+            "t.mean_over_photographs = lambda *_: {'mean': float('nan')}",
+            3,
+            "held-out bits became non-finite at step 2",
+        ),
+        (
+            "def full(*_): raise OSError(28, 'No space left on device')\nt.checkpoints.save = full",
+            2,
+            "checkpoints: could not be saved ([Errno 28] No space left on device)",
+        ),
+    ],
+    ids=["measuring", "saving"],
+)
+def test_what_fails_in_the_first_of_two_processes_ends_both(
+    change, code, message, tmp_path, folder
+):
+    done = run_in_two(tiny(tmp_path / "two", folder, devices=2), tmp_path, change)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count(message) == 2, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.distributed
