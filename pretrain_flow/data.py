@@ -1,8 +1,9 @@
 """What the options say to train on and to measure on."""
 
 import csv
+import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from pretrain_flow.config import Config
 from pretrain_flow.draws import fraction_of
 from pretrain_flow.embedded import LICENCES, embedded_photographs
 from pretrain_flow.photo_sets import Named, Work, fit_into_memory, held_out_patches
-from pretrain_flow.photographs import find
+from pretrain_flow.photographs import UnusableError, find
 from pretrain_flow.shards import ShardReader, expand
 from pretrain_flow.skipped import Skipped
 from pretrain_flow.split import split_names
@@ -64,13 +65,11 @@ def open_data(
     if config.heldout:
         measured = find(Path(config.heldout), "--heldout")
     elif shards and heldout:
-        measured = _held_out_of_shards(config, shards)
+        measured = _held_out_of_shards(config, shards, skipped)
     patches = _patches_to_measure_on(config, measured, skipped) if heldout else {}
 
-    about: dict[str, Any] = {"shards": len(shards)} if shards else {"photographs": len(train)}
-    if not shards:
-        folders = [Path(folder) for folder in config.images]
-        about["licences"] = count_licences(folders) if folders else LICENCES
+    licences = read_licences([Path(folder) for folder in config.images])
+    about: dict[str, Any] = {"shards": len(shards)} if shards else {}
     if shards:
         fraction = 0.0 if config.heldout else config.data.heldout_fraction
         read = ShardReader(fraction, config.seed)
@@ -80,16 +79,23 @@ def open_data(
         batches = _stream(config, paths, read_file, process, skipped, device)
     else:
         work = Work(train, config.data, config.model.patch_size, config.seed)
-        copies = [arrays for _, arrays in work.done(config.data.workers, skipped)]
+        copies = dict(work.done(config.data.workers, skipped))
         if not copies:
             raise ValueError(
                 f"{_given(config)}: none of the {len(train)} photographs to train on can be used;"
                 f" the first: {skipped.first()}"
             )
-        about["photographs"] = len(copies)
-        bank = PatchBank.of(copies, device)
+        train = [(name, path) for name, path in train if name in copies]
+        bank = PatchBank.of([*copies.values()], device)
         size = config.model.patch_size
         batches = MemoryBatches(bank, config.batch, size, config.seed, process)
+    if not shards:
+        about["photographs"] = len(train)
+        about["licences"] = (
+            dict(sorted(Counter(licences[path] for _, path in train if path in licences).items()))
+            if config.images
+            else {name: LICENCES[name] for name, _ in train}
+        )
     about["kept in memory"] = isinstance(batches, MemoryBatches)
     return Data(batches, patches, skipped, about)
 
@@ -118,11 +124,18 @@ def _split(config: Config) -> tuple[Files, Files]:
     return train, measured
 
 
-def _held_out_of_shards(config: Config, shards: list[str]) -> list[Named]:
+def _held_out_of_shards(config: Config, shards: list[str], skipped: Skipped) -> list[Named]:
     """The first held-out photographs in shards, as many as are measured on."""
     read = ShardReader(config.data.heldout_fraction, config.seed, held_out=True)
-    photographs = (named for shard in shards for named in read(shard))
-    return [*islice(photographs, config.data.heldout_photographs)]
+
+    def photographs() -> Iterator[Named]:
+        for name, source in (named for shard in shards for named in read(shard)):
+            if isinstance(source, UnusableError):
+                skipped.add([(name, str(source))])
+            else:
+                yield name, source
+
+    return [*islice(photographs(), config.data.heldout_photographs)]
 
 
 def _patches_to_measure_on(
@@ -178,11 +191,25 @@ def _stream(
     return StreamBatches(stream, workers, skipped, device, _given(config))
 
 
-def count_licences(folders: Sequence[Path]) -> dict[str, int]:
-    """How many photographs have which licence, as far as a ``licences.csv`` beside them tells."""
-    found = Counter[str]()
-    for table in (folder / "licences.csv" for folder in folders):
-        if table.is_file():
-            with table.open(newline="") as lines:
-                found.update(row["licence"] for row in csv.DictReader(lines))
-    return dict(sorted(found.items()))
+def read_licences(folders: Sequence[Path]) -> dict[Path, str]:
+    """What the tables ``licences.csv`` in folders say: a photograph's path -> its licence.
+
+    Raises:
+        ValueError: a table is no UTF-8, or lacks a column; the message names both.
+    """
+    found = dict[Path, str]()
+    for folder in folders:
+        table = folder / "licences.csv"
+        if not table.is_file():
+            continue
+        try:
+            rows = csv.DictReader(io.StringIO(table.read_text("utf-8-sig"), newline=""))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{table}: not UTF-8: {error}") from error
+        for column in ("file", "licence"):
+            if column not in (rows.fieldnames or ()):
+                raise ValueError(f"{table}: it has no column {column!r}")
+        for row in rows:
+            if row["file"] and row["licence"]:  # a short row lacks them
+                found[folder / row["file"]] = row["licence"]
+    return found

@@ -1,12 +1,14 @@
 """Measure a prior on photographs that it has not seen, beside simpler densities.
 
 python pretrain_flow/evaluate.py --weights RUN/prior.safetensors --images DIR
+python pretrain_flow/evaluate.py --images DIR       the weights that nerfreg ships
 """
 
 import io
 import json
 import sys
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ import tyro
 from PIL import Image
 from torch import Tensor
 
-from nerfreg.priors import dequantize, load_prior
+from nerfreg.priors import RealNVP, dequantize, load_prior
 from pretrain_flow.bank import PatchBank
 from pretrain_flow.baselines import GaussianMixture, IndependentPixels, choose_components
 from pretrain_flow.config import DataConfig, resolve_workers
@@ -32,6 +34,7 @@ from pretrain_flow.skipped import Skipped
 from pretrain_flow.split import split_names
 from reference_impl.command_line import exit_code
 from reference_impl.config import resolve_device
+from reference_impl.run_folder import written_whole
 
 FLOW = "RealNVP"
 
@@ -40,8 +43,8 @@ FLOW = "RealNVP"
 class Evaluation:
     """What to measure on what."""
 
-    weights: str
-    """File of weights that train.py wrote."""
+    weights: str = ""
+    """File of weights that train.py wrote; by default the one that nerfreg ships."""
     images: str = ""
     """Folder of photographs to measure on; by default those held out of the embedded ones."""
     train_images: str = ""
@@ -63,7 +66,8 @@ class Evaluation:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute."""
     out: str = ""
-    """Folder of evaluation.json and evaluation.md; by default that of the weights."""
+    """Folder of evaluation.json and evaluation.md; by default that of the weights if it is a run's,
+    otherwise the current one."""
 
 
 def evaluate(evaluation: Evaluation) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def evaluate(evaluation: Evaluation) -> dict[str, Any]:
         if value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
     device = torch.device(resolve_device(evaluation.device))
-    flow, told = load_prior(evaluation.weights)
+    flow, told = load_prior(evaluation.weights) if evaluation.weights else load_shipped()
     flow.to(device)
     size, seed, skipped = flow.patch_size, evaluation.seed, Skipped()
     data = DataConfig(
@@ -124,7 +128,7 @@ def evaluate(evaluation: Evaluation) -> dict[str, Any]:
         dict(Work(measured, data, size, seed).done(workers, skipped))
     )
     result = {
-        "weights": evaluation.weights,
+        "weights": evaluation.weights or "shipped",
         "step": told.get("step"),
         "images": evaluation.images or "embedded",
         "train_images": evaluation.train_images or "embedded",
@@ -134,11 +138,28 @@ def evaluate(evaluation: Evaluation) -> dict[str, Any]:
         "bits_per_dim": rows,
         "told_apart": tell_apart(bits_by_kind(flow.log_prob, levels, seed, device)),
     }
-    out = Path(evaluation.out or Path(evaluation.weights).parent)
+    out = Path(evaluation.out) if evaluation.out else default_out(evaluation.weights)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
-    (out / "evaluation.md").write_text(table(result))
+    for name, text in (
+        ("evaluation.json", json.dumps(result, indent=2) + "\n"),
+        ("evaluation.md", table(result)),
+    ):
+        with written_whole(out / name) as partial:
+            partial.write_text(text)
     return result
+
+
+def load_shipped() -> tuple[RealNVP, dict[str, Any]]:
+    """What :meth:`nerfreg.FlowColorPrior.from_pretrained` loads, and what its file says."""
+    shipped = resources.files("nerfreg.priors") / "weights" / "natural_8x8.safetensors"
+    with resources.as_file(shipped) as path:
+        return load_prior(path)
+
+
+def default_out(weights: str) -> Path:
+    """The weights' folder if it is a run's; others, as an installed package's, are left alone."""
+    beside = Path(weights).parent
+    return beside if weights and (beside / "config.json").is_file() else Path()
 
 
 def fit(

@@ -26,7 +26,9 @@ if __package__ in (None, ""):  # run as a file: its folder is on the path, the p
 import tyro
 from PIL import Image
 
+from pretrain_flow.photographs import UnusableError, decode
 from reference_impl.command_line import exit_code
+from reference_impl.run_folder import written_whole
 
 OPEN = re.compile(r"public-domain|CC0-[\d.]+|CC-BY-[\d.]+|CC-BY-SA-[\d.]+")
 # What shows what its entry in debian/copyright says, as far as one can see.
@@ -61,30 +63,40 @@ def unpack(
             if not notes:
                 raise ValueError("it holds no list of licences")
             licences = licences_of(files[notes[0]].decode())
-            pictures = list(pictures_of(files))
+            for name, content in [*pictures_of(files)]:
+                # Pictures became .webp after the list was written; in both, the stem is unique.
+                path = PurePosixPath(name)
+                licence, author, source = licences.get(
+                    f"{path.parent.name}/{path.stem}"
+                ) or licences.get(path.stem, ("", "", ""))
+                if not OPEN.fullmatch(licence):
+                    continue
+                file = f"{path.parent.name}_{path.stem}.png"
+                write(content, name, out / file)
+                rows.append([file, licence, author, source])
         except (ValueError, lzma.LZMAError, tarfile.TarError, struct.error) as error:
             raise ValueError(
                 f"{package}: not a Debian package that can be used: {error}"
             ) from error
-        for name, content in pictures:
-            # Pictures became .webp after the list was written; in both, the stem is unique.
-            path = PurePosixPath(name)
-            licence, author, source = licences.get(
-                f"{path.parent.name}/{path.stem}"
-            ) or licences.get(path.stem, ("", "", ""))
-            if not OPEN.fullmatch(licence):
-                continue
-            file = f"{path.parent.name}_{path.stem}.png"
-            picture = Image.open(io.BytesIO(content)).convert("RGB")
-            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX)
-            out.mkdir(parents=True, exist_ok=True)
-            picture.save(out / file)
-            rows.append([file, licence, author, source])
     if not rows:
         raise ValueError(f"{', '.join(map(str, packages))}: no openly licensed photograph in there")
-    with (out / "licences.csv").open("w", newline="") as table:
+    with (
+        written_whole(out / "licences.csv") as partial,
+        partial.open("w", encoding="utf-8", newline="") as table,
+    ):
         csv.writer(table).writerows([["file", "licence", "author", "source"], *sorted(rows)])
     print(f"done: {len(rows)} photographs in {out}")
+
+
+def write(content: bytes, name: str, out: Path) -> None:
+    """Write a picture as PNG, at most of the size wanted."""
+    try:
+        picture = Image.fromarray(decode(content))
+    except UnusableError as error:
+        raise ValueError(f"{name} in it is {error}") from error
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(out)
 
 
 def pictures_of(files: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reference_impl.run_folder import written_whole
+
 
 def pyplot() -> Any:
     """Import matplotlib, to draw without a screen, or raise one clear error."""
@@ -33,8 +35,7 @@ def draw_loss(lines: list[dict[str, Any]], path: Path) -> None:
     axes.set_ylim(low - 0.2 * (high - low) - 0.02, high + 0.5 * (high - low) + 0.02)
     axes.set(xlabel="step", ylabel="bits per dimension")
     axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 def draw_samples(samples: Tensor, natural: Tensor, path: Path) -> None:
@@ -47,8 +48,14 @@ def draw_samples(samples: Tensor, natural: Tensor, path: Path) -> None:
         axis.imshow(sheet(patches), interpolation="nearest")
         axis.set_title(title)
         axis.axis("off")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a picture, whole or not at all."""
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=120, format="png")
+    pyplot().close(figure)
 
 
 def sheet(patches: Tensor) -> np.ndarray:
@@ -85,5 +92,4 @@ def draw_kinds(kinds: dict[str, Tensor], misleading: set[str], path: Path) -> No
     axes.set_xscale("log")
     axes.set(xlabel="negative log-likelihood, bits per dimension", ylabel="patches")
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)

@@ -39,8 +39,10 @@ def expand(pattern: str) -> list[str]:
 class ShardReader:
     """Reads a shard's photographs for training, or those held out.
 
+    A photograph is named by its shard and its key: shards may number theirs alike.
+
     Attributes:
-        fraction: share of the photographs that is held out, by a hash of their names; 0: none.
+        fraction: share of the photographs that is held out, by a hash of their keys; 0: none.
         seed: of that choice.
         held_out: whether to read the held-out photographs instead of the others.
     """
@@ -66,11 +68,11 @@ class ShardReader:
         with shard:
             files = wds.tariterators.tar_file_expander([{"url": url, "stream": shard}], note)
             for sample in wds.tariterators.group_by_keys(files, handler=note):
-                name = sample["__key__"]
-                if is_held_out(name, self.fraction, self.seed) != self.held_out:
+                key = sample["__key__"]
+                if is_held_out(key, self.fraction, self.seed) != self.held_out:
                     continue
-                images = [key for key in sample if f".{key.rpartition('.')[2]}" in SUFFIXES]
+                images = [kind for kind in sample if f".{kind.rpartition('.')[2]}" in SUFFIXES]
                 unusable = UnusableError("no image among its files")
-                yield name, sample[images[0]] if images else unusable
+                yield f"{url}/{key}", sample[images[0]] if images else unusable
         for error in damage:
             yield url, UnusableError(f"damaged shard: {error.args[0] if error.args else error!r}")

@@ -85,26 +85,31 @@ class Stream(IterableDataset[Item]):
         return self.batches(worker)
 
     def batches(self, worker: int) -> Iterator[Item]:
-        """The batches of one worker."""
+        """The batches of one worker, until it has tried every unit in vain.
+
+        Its share is another one each epoch, so that one of unusable files alone ends nothing.
+        """
         skip, skipped = self.positions[worker].batch, list[tuple[str, str]]()
         start = self.positions[worker]._replace(batch=0)
-        mixture, usable_in = list[np.ndarray](), {start.epoch: 1 if start.unit else 0}
+        mixture, tried = list[np.ndarray](), set[int]()
+        # Of an epoch that is gone on with, what lies behind is not known to be unusable.
+        usable = 1 if start.unit or start.sample else 0
         wanted = max(self.mixed, -(-self.n // self.per_photograph))
         for after, name, source in self.samples(worker, start):
-            if after.epoch not in usable_in:
-                if not any(usable_in.values()):
+            if source is None:
+                tried = set() if usable else tried.union(self.share(worker, after.epoch - 1))
+                if len(tried) == len(self.units):
                     error = f"none of the {len(self.units)} files is a usable photograph"
                     yield Item(None, worker, start, skipped, error)
                     return
-                usable_in = {after.epoch: 0}
-            if source is None:
+                usable = 0
                 continue
             try:
                 mixture.append(self.patches(name, source, after.epoch))
             except UnusableError as error:
                 skipped.append((name, str(error)))
                 continue
-            usable_in[after.epoch] += 1
+            usable += 1
             if len(mixture) < wanted:
                 continue
             patches = np.concatenate(mixture)
@@ -125,11 +130,9 @@ class Stream(IterableDataset[Item]):
 
         The end of an epoch, where nothing is to decode, comes as a ``None``.
         """
-        process, n_processes = self.process
-        turn, n_turns = process * len(self.positions) + worker, n_processes * len(self.positions)
         epoch, unit, sample = start.epoch, start.unit, start.sample
         while True:
-            order = numpy_rng(self.seed, "order", epoch).permutation(len(self.units))[turn::n_turns]
+            order = self.share(worker, epoch)
             for at in range(unit, len(order)):
                 for i, (name, source) in enumerate(self.read(self.units[order[at]])):
                     if i >= sample:  # before it, only read: nothing is decoded twice
@@ -137,6 +140,13 @@ class Stream(IterableDataset[Item]):
                 sample = 0
             epoch, unit = epoch + 1, 0
             yield Position(epoch), "", None
+
+    def share(self, worker: int, epoch: int) -> list[int]:
+        """Which units are a worker's in an epoch, in order."""
+        process, n_processes = self.process
+        turn, n_turns = process * len(self.positions) + worker, n_processes * len(self.positions)
+        order = numpy_rng(self.seed, "order", epoch).permutation(len(self.units))
+        return order[turn::n_turns].tolist()
 
     def patches(self, name: str, source: Source, epoch: int) -> np.ndarray:
         """A photograph's patches of this epoch."""

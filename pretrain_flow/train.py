@@ -41,7 +41,7 @@ from pretrain_flow.scores import bits, bits_by_kind, mean_over_photographs, tell
 from reference_impl import checkpoints
 from reference_impl.command_line import exit_code
 from reference_impl.config import load_config, resolve_device, save_config
-from reference_impl.run_folder import name_run, trim_log
+from reference_impl.run_folder import name_run, trim_log, written_whole
 from reference_impl.stop_request import StopRequest
 from reference_impl.watch import NonFiniteLossError, Watch
 
@@ -116,6 +116,27 @@ def saving(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def failing_together(fabric: Fabric) -> Iterator[None]:
+    """Let what fails in the first process fail in all: the others would wait for it forever.
+
+    All processes come here, and those that were faster wait for the first at the end.
+    """
+    failure = None
+    try:
+        yield
+    except Exception as error:  # whatever it is, the others must not miss it
+        failure = error
+    told = fabric.broadcast((type(failure), str(failure)) if failure else None)
+    if told:
+        fabric.barrier()  # who leaves first ends the others, also those that are still listening
+    if failure:
+        raise failure
+    if told:
+        kind, message = told
+        raise kind(message)
+
+
 def default_name(config: Config) -> str:
     """What a run is called, by its data."""
     source = Path(config.images[0]).resolve().name if config.images else "embedded"
@@ -172,9 +193,10 @@ def train(config: Config) -> Path:
     fabric.launch()
     folder = Path(fabric.broadcast(str(folder)))
     rank = fabric.global_rank
-    data = open_data(
-        config, (rank, fabric.world_size), fabric.device, heldout=fabric.is_global_zero
-    )
+    with failing_together(fabric):
+        data = open_data(
+            config, (rank, fabric.world_size), fabric.device, heldout=fabric.is_global_zero
+        )
     batches, o = data.batches, config.optimizer
 
     torch.manual_seed(config.seed)
@@ -200,13 +222,13 @@ def train(config: Config) -> Path:
         if isinstance(batches, StreamBatches):
             batches.resume(first, trained.positions[rank].cpu())
     log_file = folder / "log.jsonl"
-    if fabric.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        if resumed is None:
-            save_config(config, folder / "config.json")
-        else:
-            trim_log(log_file, first)
-    fabric.barrier()
+    with failing_together(fabric), saving(folder):
+        if fabric.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            if resumed is None:
+                save_config(config, folder / "config.json")
+            else:
+                trim_log(log_file, first)
     data.skipped.write_to(folder / (f"skipped-{rank}.txt" if rank else "skipped.txt"))
     measured = [line["heldout"] for line in read_log(log_file) if "heldout" in line]
     fabric.print(describe(data, flow, config))
@@ -221,9 +243,9 @@ def train(config: Config) -> Path:
             mine = torch.zeros_like(trained.positions)
             mine[rank] = batches.positions
             trained.positions.copy_(torch.as_tensor(fabric.all_reduce(mine, reduce_op="sum")))
-        if fabric.is_global_zero:
-            seconds = time.perf_counter() - started
-            with saving(folder / "checkpoints"):
+        with failing_together(fabric), saving(folder / "checkpoints"):
+            if fabric.is_global_zero:
+                seconds = time.perf_counter() - started
                 checkpoints.save(folder, step, trained, optimizer, generator, seconds)
 
     def measure(step: int) -> float:
@@ -249,8 +271,9 @@ def train(config: Config) -> Path:
 
         def write(line: dict[str, Any]) -> None:
             if log is not None:
-                log.write(json.dumps(line) + "\n")
-                log.flush()
+                with saving(log_file):
+                    log.write(json.dumps(line) + "\n")
+                    log.flush()
 
         in_loop, stuck = time.perf_counter(), fabric.broadcast(is_stuck(measured, o.patience))
         for step in range(first, first if stuck else config.steps):
@@ -271,13 +294,15 @@ def train(config: Config) -> Path:
                 bpd = math.log2(255) + loss.item() / math.log(2)
                 bar.set_postfix(bits=f"{bpd:.3f}", heldout=f"{min(measured, default=math.nan):.3f}")
                 seconds = round(time.perf_counter() - started, 2)
-                write({"step": done, "bits_per_dim": bpd, "lr": rate, "seconds": seconds})
+                with failing_together(fabric):
+                    write({"step": done, "bits_per_dim": bpd, "lr": rate, "seconds": seconds})
             pause = time.perf_counter()
             if done % config.log.evaluate_every == 0 or ends:
                 watch.check(folder)
-                if fabric.is_global_zero:
-                    measured.append(measure(done))
-                    write({"step": done, "heldout": measured[-1]})
+                with failing_together(fabric):
+                    if fabric.is_global_zero:
+                        measured.append(measure(done))
+                        write({"step": done, "heldout": measured[-1]})
                 stuck = fabric.broadcast(is_stuck(measured, o.patience))
             stopped = stop.agreed(fabric, look=done % config.log.every == 0)
             if stopped or stuck or ends or done % config.log.checkpoint_every == 0:
@@ -290,9 +315,10 @@ def train(config: Config) -> Path:
                 break
         trained_for = time.perf_counter() - in_loop - paused - max(batches.first_wait, 0.0)
     if fabric.is_global_zero:
-        share = batches.waited / trained_for if batches.waited else 0.0
-        first_wait = max(batches.first_wait, 0.0)
-        waits = {"first_batch_seconds": first_wait, "share_of_time_waiting": share}
+        waits = None
+        if batches.first_wait >= 0:  # or there was nothing left to do
+            share = batches.waited / trained_for if batches.waited else 0.0
+            waits = {"first_batch_seconds": batches.first_wait, "share_of_time_waiting": share}
         result = finish(folder, config, data, waits, time.perf_counter() - started, fabric.device)
         fabric.print(summary(result))
         fabric.print(f"done: {folder}")
@@ -337,11 +363,14 @@ def finish(
     folder: Path,
     config: Config,
     data: Data,
-    waits: dict[str, float],
+    waits: dict[str, float] | None,
     seconds: float,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Measure the weights that were saved, write ``metrics.json`` and draw the pictures."""
+    """Measure the weights that were saved, write ``metrics.json`` and draw the pictures.
+
+    Without ``waits``, as there was nothing left to do, those of the last start are kept.
+    """
     flow, told = load_prior(folder / PRIOR)
     flow.to(device)
     levels = torch.cat([*data.heldout.values()])
@@ -365,10 +394,15 @@ def finish(
         "seconds": seconds,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "parameters": sum(p.numel() for p in flow.parameters()),
-        "data": {**data.about, "skipped": len(skipped), **waits},
+        "data": {
+            **data.about,
+            "skipped": len(skipped),
+            "since_last_start": waits or waits_before(folder / "metrics.json"),
+        },
     }
     with saving(folder / "metrics.json"):
-        (folder / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
+        with written_whole(folder / "metrics.json") as partial:
+            partial.write_text(json.dumps(result, indent=2) + "\n")
         draw_loss(lines, folder / "loss.png")
         generator = torch_rng(device, config.seed, "samples")
         with torch.no_grad():
@@ -377,6 +411,14 @@ def finish(
         draw_samples(samples, levels[order[:400]] / 255, folder / "samples.png")
         draw_kinds(kinds, {*MISLEADING}, folder / "nll.png")
     return result
+
+
+def waits_before(path: Path) -> dict[str, float] | None:
+    """What an earlier ``metrics.json`` says of waiting; nothing where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())["data"]["since_last_start"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -389,10 +431,14 @@ def summary(result: dict[str, Any]) -> str:
     for group, values in result["told_apart"].items():
         told = ", ".join(f"{name} {value['auc']:.3f}" for name, value in values.items())
         rows.append(f"AUC       {group}: {told}")
-    rows.append(
-        f"data      waited for during {data['share_of_time_waiting']:.1%} of the time,"
-        f" {data['first_batch_seconds']:.1f} s for the first; {data['skipped']} files skipped"
+    waits = data["since_last_start"]
+    waited = (
+        f"since the last start waited for during {waits['share_of_time_waiting']:.1%} of the time,"
+        f" {waits['first_batch_seconds']:.1f} s for the first; "
+        if waits
+        else ""
     )
+    rows.append(f"data      {waited}{data['skipped']} files skipped")
     return "\n".join(rows)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 
 from reference_impl.mipnerf import MipNerfConfig
+from reference_impl.run_folder import written_whole
 
 C = TypeVar("C")
 
@@ -225,7 +226,8 @@ def resolve_width(config: Config) -> int | None:
 
 def save_config(config: Any, path: Path) -> None:
     """Write a configuration, a dataclass, as JSON."""
-    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
 
 
 def load_config(path: Path, kind: type[C] = Config) -> C:

@@ -24,6 +24,7 @@ from reference_impl.config import resolve_device
 from reference_impl.mipnerf import MipNerf, Renderer, Rendering, render_image
 from reference_impl.ray_space import RaySpace
 from reference_impl.run import Run
+from reference_impl.run_folder import written_whole
 from reference_impl.scenes import Scene
 
 
@@ -145,9 +146,8 @@ def evaluate_run(
     report.write_sheet(folder / "sheet.png", scene, pictures, images)
     if run.config.log.frames:
         report.write_flight(folder / "flight.gif", renderer, scene, space, run.config.log.frames)
-    partial = folder / ".metrics.json"
-    partial.write_text(json.dumps(result, indent=2) + "\n")
-    partial.rename(previous)
+    with written_whole(previous) as partial:
+        partial.write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 

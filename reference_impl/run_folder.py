@@ -1,7 +1,8 @@
 """The folder of a run: a free name for it, and its log after a stop."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -44,9 +45,29 @@ def trim_log(path: Path, step: int) -> None:
     if path.exists():
         lines = [line for line in path.read_text().splitlines() if is_whole(line)]
         kept = "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step)
-        partial = path.with_name(f".{path.name}")
-        partial.write_text(kept)
-        partial.rename(path)
+        with written_whole(path) as partial:
+            partial.write_text(kept)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to, renamed at the end: all of it or nothing.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "x.json"
+        ...     with written_whole(path) as partial:
+        ...         n = partial.write_text("{}")
+        ...     path.read_text()
+        '{}'
+    """
+    partial = path.with_name(f".{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def is_whole(line: str) -> bool:

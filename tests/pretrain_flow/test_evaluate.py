@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from nerfreg.priors import RealNVP, RealNVPConfig, dequantize, save_prior
+from nerfreg.priors import RealNVP, RealNVPConfig, dequantize, load_prior, save_prior
 from pretrain_flow.bank import PatchBank
 from pretrain_flow.config import DataConfig
 from pretrain_flow.corruptions import MISLEADING, UNNATURAL
@@ -28,6 +30,7 @@ def asked(tmp_path, folder, photographs):
     generator = torch_rng("cpu", 0)
     flow.standardize_(dequantize(bank.draw(4000, 4, generator), generator))
     save_prior(tmp_path / "prior.safetensors", flow, {"step": 5})
+    (tmp_path / "config.json").write_text("{}")  # as beside every run's weights
     return Evaluation(
         weights=str(tmp_path / "prior.safetensors"),
         images=str(photographs("x.png", "y.png", "z.png")),
@@ -63,6 +66,32 @@ def test_the_table_compares_like_with_like(asked, tmp_path):
 def test_evaluation_repeats_itself(asked, tmp_path):
     again = replace(asked, out=str(tmp_path / "again"))
     assert evaluate(asked) == evaluate(again)
+
+
+def test_weights_that_are_no_runs_have_nothing_written_beside_them(asked, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "config.json").unlink()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    evaluate(replace(asked, components=(1,)))
+    assert {path.name for path in tmp_path.glob("*.*")} == {"prior.safetensors"}
+    assert {path.name for path in Path().iterdir()} == {"evaluation.json", "evaluation.md"}
+
+
+def test_the_shipped_weights_are_the_default(asked, tmp_path, monkeypatch):
+    """Whatever they are: here a smaller flow stands for them, only their path is looked at."""
+    opened = []
+
+    def load(path):
+        opened.append(path.read_bytes())
+        return load_prior(asked.weights)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pretrain_flow.evaluate.load_prior", load)
+    result = evaluate(replace(asked, weights="", components=(1,)))
+    shipped = files("nerfreg") / "priors" / "weights" / "natural_8x8.safetensors"
+    assert opened == [shipped.read_bytes()]
+    assert result["weights"] == "shipped"
+    assert (tmp_path / "evaluation.md").is_file()
 
 
 def test_png_is_what_is_in_the_file(tmp_path):

@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import tarfile
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -144,18 +145,18 @@ def test_shards_give_what_is_not_held_out_and_name_what_is_unusable(shards):
     held_out = {i for i in range(20) if is_held_out(f"{i:04d}", 0.3, 0)}
     assert 3 <= len(held_out) <= 10
     assert seen == usable - held_out
-    assert skipped.reasons.keys() == {"0007", "0008"} - {f"{i:04d}" for i in held_out}
+    names = [f"{expand(shards)[i // 5]}/{i:04d}" for i in range(20)]
+    assert skipped.reasons.keys() == {names[i] for i in {7, 8} - held_out}
     measured = ShardReader(0.3, seed=0, held_out=True)
-    assert {name for url in expand(shards) for name, _ in measured(url)} == {
-        f"{i:04d}" for i in held_out
-    }
+    found = {name for url in expand(shards) for name, _ in measured(url)}
+    assert found == {names[i] for i in held_out}
 
 
 def test_a_damaged_shard_is_read_as_far_as_it_goes(shards, tmp_path):
     path = tmp_path / "000.tar"
     path.write_bytes(path.read_bytes()[:4640])  # in the third photograph
     found = [*ShardReader(0.0, 0)(str(path))]
-    assert [name for name, _ in found[:-1]] == ["0000", "0001"]
+    assert [name for name, _ in found[:-1]] == [f"{path}/0000", f"{path}/0001"]
     name, why = found[-1]
     assert name == str(path)
     assert isinstance(why, UnusableError)
@@ -188,6 +189,51 @@ def test_a_stream_of_unusable_files_ends_in_one_error(tmp_path):
     batches = StreamBatches(stream_of(units), 0, Skipped(), "cpu")
     with pytest.raises(ValueError, match=r"none of the 3 files is a usable .*png: unreadable"):
         batches.next(0)
+
+
+def write_shard(path, images):
+    """A tar file with these files as its images, numbered from 0000 as in every shard."""
+    with tarfile.open(path, "w") as tar:
+        for i, content in enumerate(images):
+            member = tarfile.TarInfo(f"{i:04d}.png")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return str(path)
+
+
+def as_png(image):
+    file = io.BytesIO()
+    image.save(file, "png")
+    return file.getvalue()
+
+
+def test_workers_outlive_a_shard_without_a_usable_photograph(tmp_path):
+    units = [
+        write_shard(tmp_path / "bad.tar", [b"no image"] * 6),
+        write_shard(tmp_path / "good.tar", [as_png(one_colour(i)) for i in range(6)]),
+    ]
+    for seed in range(40):  # also where the same worker gets the same shard for many epochs
+        stream = stream_of(units, ShardReader(0.0, 0), workers=2, mixed=6, n=24, seed=seed)
+        for worker in (0, 1):
+            assert colours([next(stream.batches(worker))]) == dict.fromkeys(range(6), 4)
+
+
+def test_the_only_shard_of_a_worker_goes_on_from_its_end(tmp_path):
+    """Where a mixture ends with the shard, nothing usable is left of the epoch."""
+    images = [as_png(one_colour(i)) for i in range(6)]
+    units = [write_shard(tmp_path / f"{i}.tar", images) for i in range(2)]
+    stream = stream_of(units[:1], ShardReader(0.0, 0))
+    whole = [*islice(stream.batches(0), 6)]
+    at_end = Position(0, 0, 3, 2)
+    assert whole[3].position == at_end, "the second mixture's last batch: samples 3 to 5"
+    for start in (at_end, Position(0, 0, 6, 0), Position(0, 0, 6, 1)):
+        for count, workers in ((1, 1), (2, 2)):
+            some = replace(
+                stream, units=units[:count], positions=[start] + [Position()] * (workers - 1)
+            )
+            item = next(some.batches(0))
+            assert item.error == ""
+            assert len(item.patches) == 6
 
 
 def test_any_number_of_processes_draws_one_batch_from_memory():

@@ -21,6 +21,7 @@ from nerfreg.priors import RealNVP, RealNVPConfig, load_prior
 from pretrain_flow.config import Config, DataConfig, LogConfig, OptimizerConfig
 from pretrain_flow.corruptions import MISLEADING, UNNATURAL
 from pretrain_flow.data import open_data
+from pretrain_flow.split import is_held_out
 from pretrain_flow.train import (
     PRIOR,
     Trained,
@@ -64,7 +65,7 @@ def unfinished(monkeypatch):
     """Without what comes after the training: pictures take longer than all the rest."""
     result = {"heldout_bits_per_dim": {"mean": 0, "standard_error": 0, "photographs": {}}}
     result |= {"step": 0, "told_apart": {}}
-    result["data"] = {"share_of_time_waiting": 0, "first_batch_seconds": 0, "skipped": 0}
+    result["data"] = {"since_last_start": None, "skipped": 0}
     monkeypatch.setattr("pretrain_flow.train.finish", lambda *given: result)
 
 
@@ -111,7 +112,9 @@ def test_a_run_leaves_weights_numbers_and_pictures(tmp_path, folder, capsys):
     assert metrics["told_apart"]["misleading"].keys() == MISLEADING.keys()
     assert metrics["told_apart"]["unnatural"]["uniform noise"]["paired"] > 0.9
     assert metrics["data"]["photographs"] + len(each) == 8
-    assert 0 < metrics["data"]["share_of_time_waiting"] < 1
+    waits = metrics["data"]["since_last_start"]
+    assert 0 < waits["share_of_time_waiting"] < 1
+    assert f"waited for during {waits['share_of_time_waiting']:.1%}" in capsys.readouterr().out
     for name in ("loss.png", "samples.png", "nll.png", "config.json"):
         assert (run / name).stat().st_size > 0
     flow, about = load_prior(run / PRIOR)
@@ -121,7 +124,16 @@ def test_a_run_leaves_weights_numbers_and_pictures(tmp_path, folder, capsys):
     assert about["step"] == metrics["step"]
     assert not (run / "skipped.txt").exists()
     assert not list(run.rglob(".*"))
-    assert f"done: {run}" in capsys.readouterr().out
+    train(Config(resume=str(run)))  # there is nothing left to do, nor to wait for
+    again = json.loads((run / "metrics.json").read_text())
+    assert again["data"]["since_last_start"] == waits
+    (run / "metrics.json").write_text('{"data":')
+    train(Config(resume=str(run)))
+    again = json.loads((run / "metrics.json").read_text())
+    assert again["data"]["since_last_start"] is None
+    shown = capsys.readouterr().out
+    assert "data      0 files skipped" in shown
+    assert f"done: {run}" in shown
 
 
 def test_training_improves_on_its_start(tmp_path, folder, unfinished):
@@ -316,18 +328,67 @@ def test_equal_names_in_two_folders_fall_on_one_side_and_count_twice(photographs
     assert data.about["photographs"] == 8 - 2 * len(held)
 
 
-def test_licences_beside_the_photographs_are_counted(tmp_path, photographs):
-    folder = photographs("a.png", "b.png", "c.png")
-    (folder / "licences.csv").write_text("file,licence\na.png,CC0\nb.png,CC BY\nc.png,CC0\n")
-    data = open_data(tiny("", folder), (0, 1), torch.device("cpu"), heldout=True)
-    assert data.about["licences"] == {"CC BY": 1, "CC0": 2}
+def test_licences_of_what_is_trained_on_are_counted(photographs):
+    folder, other = photographs(*(f"{i}.png" for i in range(6)), "deep/6.png"), photographs("x.png")
+    (folder / "5.png").write_bytes(b"no image")
+    rows = "".join(f"{i}.png,{'CC0' if i % 2 else 'CC BY'},me\n" for i in range(6))
+    table = f"\ufefffile,licence,author\n{rows}deep/6.png,CC BY,you\ngone.png,CC0,me\n"
+    (folder / "licences.csv").write_text(table)  # as a spreadsheet writes it, with its mark
+    both = (str(folder), str(other))
+    data = open_data(tiny("", "", images=both), (0, 1), torch.device("cpu"), heldout=True)
+    held = {name.removeprefix("1/") for name in data.heldout}
+    trained = {*(f"{i}.png" for i in range(5)), "deep/6.png"} - held
+    assert held & {f"{i}.png" for i in range(5)}, "or nothing in the table was held out"
+    odd = {"1.png", "3.png"}
+    expected = {"CC BY": len(trained - odd), "CC0": len(trained & odd)}
+    assert data.about["licences"] == {k: n for k, n in expected.items() if n}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"file,license\n0.png,CC0\n", "it has no column 'licence'"),
+        (b"name,licence\n0.png,CC0\n", "it has no column 'file'"),
+        (b"", "it has no column 'file'"),
+        (b"file,licence,author\n0.png,CC0,Andr\xe9\n", "not UTF-8"),
+    ],
+)
+def test_a_table_of_licences_that_is_none(content, message, photographs):
+    folder = photographs("0.png", "1.png")
+    (folder / "licences.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"licences\.csv: {message}"):
+        open_data(tiny("", folder), (0, 1), torch.device("cpu"), heldout=True)
+
+
+def test_shards_that_number_alike_all_have_held_out_photographs(tmp_path):
+    """What cannot be read takes no place among those measured on."""
+    for shard in range(3):
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as tar:
+            for i in range(12):
+                suffix, content = "txt", b"only a label"
+                if shard:
+                    file = io.BytesIO()
+                    Image.fromarray(photograph(f"{shard}-{i}")).save(file, "png")
+                    suffix, content = "png", file.getvalue()
+                member = tarfile.TarInfo(f"{i:04d}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    keys = [f"{i:04d}" for i in range(12) if is_held_out(f"{i:04d}", 0.3, 0)]
+    assert len(keys) >= 2
+    settings = replace(tiny("", "").data, heldout_photographs=2 * len(keys))
+    config = tiny("", "", images=(), shards=str(tmp_path / "{0..2}.tar"), data=settings)
+    data = open_data(config, (0, 1), torch.device("cpu"), heldout=True)
+    names = [f"{tmp_path / f'{shard}.tar'}/{key}" for shard in range(3) for key in keys]
+    assert {*data.heldout} == {*names[len(keys) :]}
+    assert {*data.skipped.reasons} == {*names[: len(keys)]}
 
 
 def test_the_embedded_photographs_are_the_default(tmp_path, unfinished, capsys):
     train(tiny(tmp_path / "run", "", images=(), steps=2))
     assert "train     4 photographs, kept in memory" in capsys.readouterr().out
     _, about = load_prior(tmp_path / "run" / PRIOR)
-    assert "CC BY 2.0" in about["licences"]["sklearn/datasets/images/china.jpg"]
+    assert "CC BY 2.0" in about["licences"]["sklearn/datasets/images/flower.jpg"]
+    assert len(about["licences"]) == about["photographs"] == 4
 
 
 def test_a_full_disk_leaves_the_old_weights(tmp_path, folder):
@@ -425,7 +486,7 @@ def test_a_stopped_run_keeps_its_last_step_and_goes_on(memory, tmp_path, folder,
     assert checkpoints.latest(out).step == reached + 2
 
 
-def train_in_two(config, folder):
+def run_in_two(config, folder, change=""):
     """Two processes, as the script starts them."""
     save_config(config, folder / "c.json")
     (folder / "two.py").write_text(
@@ -436,9 +497,10 @@ def train_in_two(config, folder):
         "from reference_impl.config import load_config\n"
         f"config = load_config(Path({str(folder / 'c.json')!r}), t.Config)\n"
         "t.parse = lambda _: config\n"
+        f"{change}\n"
         "sys.exit(t.main())\n"
     )
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(folder / "two.py")],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -447,9 +509,39 @@ def train_in_two(config, folder):
         timeout=300,
         check=False,
     )
+
+
+def train_in_two(config, folder):
+    done = run_in_two(config, folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("done: ") == 1
     return Path(config.resume or config.out)
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (
+            "t.mean_over_photographs = lambda *_: {'mean': float('nan')}",
+            3,
+            "held-out bits became non-finite at step 2",
+        ),
+        (
+            "def full(*_): raise OSError(28, 'No space left on device')\nt.checkpoints.save = full",
+            2,
+            "checkpoints: could not be saved ([Errno 28] No space left on device)",
+        ),
+    ],
+    ids=["measuring", "saving"],
+)
+def test_what_fails_in_the_first_of_two_processes_ends_both(
+    change, code, message, tmp_path, folder
+):
+    done = run_in_two(tiny(tmp_path / "two", folder, devices=2), tmp_path, change)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.count(message) == 2, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.distributed
