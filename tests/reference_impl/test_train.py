@@ -102,6 +102,8 @@ def test_test_views_are_measured_on_the_way_if_asked(tmp_path):
     measured = {line["step"]: line["test_psnr"] for line in lines if "test_psnr" in line}
     assert list(measured) == [2, 4]
     assert all(0 < psnr < 40 for psnr in measured.values())
+    seconds = [line["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
     # Looking does not change the training.
     assert same(weights(run), weights(train(tiny(tmp_path / "other"))))
 
