@@ -197,12 +197,9 @@ def _load(config: Config, table: Table) -> Scene:
 def _that_apply(variants: Sequence[Variant], scene: Scene, views: int, steps: int) -> list[Variant]:
     """Those whose recipe has what they leave out, on such a scene."""
     given = {"forward_facing": scene.ndc_near is not None, "n_views": views, "n_steps": steps}
-    return [
-        variant
-        for variant in variants
-        if not variant.without
-        or set(variant.without) <= set(RECIPES[variant.recipe](**given).parts)
-    ]
+    ablated = {variant.recipe for variant in variants if variant.without}
+    parts = {name: set(RECIPES[name](**given).parts) for name in ablated}
+    return [v for v in variants if not v.without or set(v.without) <= parts[v.recipe]]
 
 
 def _digest(value: Any) -> str:

@@ -123,11 +123,12 @@ def collect(job: Job, folder: JobFolder) -> dict[str, Any]:
         ValueError: its files are not there or damaged.
     """
     metrics, config = read_metrics(folder.run), load_config(folder.run / "config.json")
+    log = folder.log()
+    if not log:
+        raise ValueError(f"{folder.run / 'log.jsonl'}: empty or not there")
     measured = f"{config.evaluate_on}_psnr"
-    curve = [
-        [line["step"], line["seconds"], line[measured]] for line in folder.log() if measured in line
-    ]
-    last = [config.steps, metrics["train_seconds"], metrics["mean"]["psnr"]]
+    curve = [[line["step"], line["seconds"], line[measured]] for line in log if measured in line]
+    last = [config.steps, log[-1]["seconds"], metrics["mean"]["psnr"]]
     return {
         "job": job.title,
         "hash": job.hash,

@@ -153,7 +153,7 @@ class Summary:
         published = self.published()
         lines = [f"# {self.table.title}", ""]
         lines.append(
-            f"Preset {self.request.preset}, seeds 0 to {self.request.seeds - 1};"
+            f"Preset {self.request.preset}, {self.request.seeds} seed(s) from 0;"
             f" {len(self.results)} of {len(self.plan.jobs)} jobs finished."
             " ± is the standard deviation over seeds."
         )
