@@ -149,7 +149,7 @@ class TestRay:
         assert not folder.result.exists()
         said, _ = command.communicate(timeout=400)
         assert command.returncode == 0, said
-        assert "failed" not in said
+        assert "seed 0: failed" not in said
         require_whole(jobs, tmp_path)
 
     def test_a_killed_driver_loses_nothing(self, jobs, reproduce, tmp_path):
