@@ -1,9 +1,10 @@
 """Where jobs run: here, a few at a time, or on a Ray cluster."""
 
+import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from reference_impl.reproduction.worker import Outcome
 
 __all__ = ["Ended", "Look", "run_local", "run_ray"]
 
-Ended = Iterator[tuple[Job, Outcome]]
+Ended = Generator[tuple[Job, Outcome], None, None]
 # Called every now and then with the jobs that run.
 Look = Callable[[Sequence[Job]], None]
 
@@ -81,6 +82,7 @@ def run_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
+        from ray.exceptions import RayError
     except ImportError as error:
         raise ImportError('--engine ray needs: pip install "nerfreg[ray]"') from error
     # A cluster's nodes know nothing of this process's path.
@@ -90,7 +92,7 @@ def run_ray(
         address=address or "local",
         runtime_env=environment,
         log_to_driver=False,
-        logging_level="error",
+        logging_level=logging.ERROR,
         **here,
     )
     try:
@@ -111,7 +113,7 @@ def run_ray(
                 job = pending.pop(reference)
                 try:
                     yield job, ray.get(reference)
-                except ray.exceptions.RayError as error:
+                except RayError as error:
                     said = str(error).strip().splitlines() or [type(error).__name__]
                     yield job, Outcome(reason=f"Ray: {said[0]}")
             look([job for job in pending.values() if _begun(JobFolder.of(job, out), started)])

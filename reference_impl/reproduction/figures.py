@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reference_impl.compare import side_by_side
 from reference_impl.report import picture_stem, save_image
@@ -57,7 +58,7 @@ def _views(results: Results, scene: str, baseline: str) -> Figure:
         note = f"{found.words()} views"
         axes.annotate(note, (found.at, ys[0]), (5, -12), textcoords="offset points")
     axes.set(title=scene, xlabel="training views", ylabel="test PSNR, dB")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return figure
 

@@ -59,13 +59,25 @@ def _per_views(
     remark: str = "",
 ) -> list[Published]:
     """Rows of 3, 6 and 9 views from a line of the paper's table."""
-    columns = zip(
-        (3, 6, 9), psnr.split(), ssim.split(), lpips.split(), average.split(), strict=True
-    )
+    columns = zip(psnr.split(), ssim.split(), lpips.split(), average.split(), strict=True)
     return [
-        Published(f"{table}{views}", method, views, scenes, *numbers, masked, source, remark)
-        for views, *numbers in columns
+        Published(
+            f"{table}{views}",
+            method,
+            views,
+            scenes,
+            **_numbers(*numbers),
+            masked=masked,
+            source=source,
+            remark=remark,
+        )
+        for views, numbers in zip((3, 6, 9), columns, strict=True)
     ]
+
+
+def _numbers(*printed: str) -> dict[str, str]:
+    """The metrics of a row, in the order in which the papers print them."""
+    return dict(zip(("psnr", "ssim", "lpips", "average"), printed, strict=False))
 
 
 # (method, PSNR, SSIM, LPIPS, average) at 3, 6 and 9 views.
@@ -136,7 +148,7 @@ PUBLISHED: tuple[Published, ...] = (
         )
     ),
     *(
-        Published("ablation", method, 3, "mean of DTU's 15", *numbers, masked=True)
+        Published("ablation", method, 3, "mean of DTU's 15", **_numbers(*numbers), masked=True)
         for method, *numbers in _ABLATION
     ),
     *(
@@ -145,7 +157,8 @@ PUBLISHED: tuple[Published, ...] = (
             method,
             8,
             "mean of 8",
-            *numbers,
+            **_numbers(*numbers),
+            masked=False,
             source="Zhang et al., CoR-GS, ECCV 2024",
             remark="which prints it for the method",
         )

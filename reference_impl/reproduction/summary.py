@@ -80,26 +80,21 @@ class Summary:
         figure = self.table.figure
         if figure is None or figure.kind == "ablation":
             return []
-        views = figure.kind == "views"
+        for_views = figure.kind == "views"
         found: list[dict[str, Any]] = []
         for scene in dict.fromkeys(job.scene for job in self.results):
-            curves = (
-                {name: curve for name, curve in curves_of(self.results, scene).items()}
-                if views
-                else seeds_mean(self.results, scene)
-            )
-            base = curves.pop(figure.baseline, None)
-            for name, curve in curves.items() if base else ():
-                if views:
-                    found.append(_data_efficiency(scene, figure.baseline, name, base, curve))
-                else:
-                    seconds = seeds_mean(self.results, scene, seconds=True)
-                    base_seconds = seconds[figure.baseline]
-                    found.append(_steps_saved(scene, figure.baseline, name, base, curve))
-                    other = _steps_saved(
-                        scene, figure.baseline, name, base_seconds, seconds[name], "seconds"
-                    )
-                    found.append(other)
+            for axis in ("views",) if for_views else ("steps", "seconds"):
+                curves = (
+                    curves_of(self.results, scene)
+                    if for_views
+                    else seeds_mean(self.results, scene, seconds=axis == "seconds")
+                )
+                base = curves.pop(figure.baseline, None)
+                if base is None:
+                    continue
+                for name, curve in curves.items():
+                    given = scene, figure.baseline, name, base, curve
+                    found.append(_data_efficiency(*given) if for_views else _sooner(*given, axis))
         return [*found, *_mean_findings(found)]
 
     def departures(self) -> list[str]:
@@ -304,8 +299,8 @@ def _data_efficiency(
     }
 
 
-def _steps_saved(
-    scene: str, baseline: str, name: str, base: Curve, curve: Curve, axis: str = "steps"
+def _sooner(
+    scene: str, baseline: str, name: str, base: Curve, curve: Curve, axis: str
 ) -> dict[str, Any]:
     """How much sooner a variant is as good as the baseline at its best."""
     factor, at, found = speed_up(base, curve)
