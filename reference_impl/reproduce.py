@@ -80,12 +80,11 @@ def reproduce(options: Options) -> int:
     if options.address and options.engine != "ray":
         raise ValueError("--address: of a Ray cluster, so it needs --engine ray")
     table, request = TABLES[options.table], options.request()
+    planned = _plan(table, request)
     if options.dry_run:
-        planned = _plan(table, request)
         _list_jobs(planned, options.out, _finished(planned, options.out))
         return 0
     with locked(options.out):
-        planned = _plan(table, request)
         results = _finished(planned, options.out)
         failures = _run(planned, results, options)
         summary = Summary(table, request, planned, results, failures)

@@ -78,6 +78,7 @@ def run_ray(
 
     Raises:
         ImportError: Ray is not installed.
+        ValueError: the cluster is smaller than one job.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -96,8 +97,13 @@ def run_ray(
         **here,
     )
     try:
+        there = ray.cluster_resources()
         if gpus is None:
-            gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
+            gpus = float(there.get("GPU", 0) > 0)
+        # Ray would wait for what never comes.
+        for option, kind, asked in (("cpus", "CPU", cpus), ("gpus", "GPU", gpus)):
+            if asked > there.get(kind, 0):
+                raise ValueError(f"--{option} {asked}: the cluster has {there.get(kind, 0):g}")
         on_gpu = {job: gpus if job.config.device != "cpu" else 0 for job in jobs}
         task = ray.remote(max_retries=RETRIES)(_attempt)
         started = time.time()

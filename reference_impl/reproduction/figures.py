@@ -13,7 +13,7 @@ from reference_impl.report import picture_stem, save_image
 from reference_impl.reproduction.curves import crossing
 from reference_impl.reproduction.jobs import Job
 from reference_impl.reproduction.results import JobFolder
-from reference_impl.reproduction.summary import Summary, curves_of, seeds_mean
+from reference_impl.reproduction.summary import Summary, curves_of, psnr_of, seeds_mean
 
 __all__ = ["draw"]
 
@@ -84,7 +84,7 @@ def _ablation(results: Results, scene: str, baseline: str) -> Figure:
     values: dict[str, list[float]] = {}
     for job, result in results.items():
         if job.scene == scene:
-            values.setdefault(job.variant.name, []).append(result["metrics"]["mean"]["psnr"])
+            values.setdefault(job.variant.name, []).append(psnr_of(result))
     names = sorted(values, reverse=True)  # bars are drawn from below
     figure = Figure(figsize=(8, 0.6 + 0.35 * len(names)), layout="constrained")
     axes = figure.add_subplot()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nerfreg import __version__
 from nerfreg.recipes import RECIPES
@@ -97,7 +97,7 @@ class Request:
     data: Path | None = None
     scenes: tuple[str, ...] = ()
     steps: int = 0
-    device: Any = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 def plan(table: Table, request: Request) -> Plan:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ def collect(job: Job, folder: JobFolder) -> dict[str, Any]:
         raise ValueError(f"{folder.run / 'log.jsonl'}: empty or not there")
     measured = f"{config.evaluate_on}_psnr"
     curve = [[line["step"], line["seconds"], line[measured]] for line in log if measured in line]
+    output = folder.output.read_text(errors="replace") if folder.output.is_file() else ""
     last = [config.steps, log[-1]["seconds"], metrics["mean"]["psnr"]]
     return {
         "job": job.title,
@@ -137,6 +139,8 @@ def collect(job: Job, folder: JobFolder) -> dict[str, Any]:
         "device": config.device,
         "precision": config.precision,
         "torch": str(torch.__version__),
+        # Keypoints that test views helped to place, for instance.
+        "warnings": sorted(set(re.findall(r"SupervisionWarning: (.+)", output))),
         "metrics": {**metrics, "scene": job.scene, "recipe": job.variant.name},
         # [step, seconds of training, PSNR]
         "curve": [*curve, last],

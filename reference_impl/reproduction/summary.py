@@ -14,7 +14,7 @@ from reference_impl.reproduction.jobs import Job, Plan, Request
 from reference_impl.reproduction.published import CLAIMS, PUBLISHED
 from reference_impl.reproduction.tables import Table
 
-__all__ = ["Summary", "curves_of", "seeds_mean"]
+__all__ = ["Summary", "curves_of", "psnr_of", "seeds_mean"]
 
 # The papers' own columns come on top: which network their LPIPS had is not said.
 _PRINTED = ("psnr", "ssim", "lpips", "average")
@@ -127,6 +127,9 @@ class Summary:
         still = len([job for job in jobs if job not in self.results and job not in self.failures])
         if still:
             said.append(f"{still} of {len(jobs)} jobs have not run yet")
+        said += sorted(
+            {f"{j.scene}: {text}" for j, r in self.results.items() for text in r["warnings"]}
+        )
         missing = {
             f"{what} not computed: {why}"
             for result in self.results.values()
@@ -245,13 +248,19 @@ def scene_means(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return means
 
 
+def psnr_of(result: Mapping[str, Any]) -> float:
+    """What figures show: PSNR, of the object's pixels where the scene has masks."""
+    mean = result["metrics"]["mean"]
+    return mean.get("psnr_masked", mean["psnr"])
+
+
 def curves_of(results: Mapping[Job, Mapping[str, Any]], scene: str) -> dict[str, Curve]:
     """PSNR against training views of each variant on a scene, means over seeds."""
     found: dict[str, dict[int, list[float]]] = {}
     for job, result in results.items():
         if job.scene == scene:
             views = found.setdefault(job.variant.name, {})
-            views.setdefault(job.config.views, []).append(result["metrics"]["mean"]["psnr"])
+            views.setdefault(job.config.views, []).append(psnr_of(result))
     return {
         name: (
             [float(v) for v in sorted(views)],

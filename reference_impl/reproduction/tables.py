@@ -97,6 +97,7 @@ _SMOOTHNESS = (
     "recipe regnerf smooths depth on LLFF scenes, at poses drawn anew each step; RegNeRF's release"
     " multiplies the term by zero there and draws one pose"
 )
+_MASKED = "the figure's PSNR is of the object's pixels where a scene has masks"
 _FEWVIEW = "recipe fewview is nerfreg's own; it takes keypoints where a scene has them"
 
 
@@ -200,6 +201,7 @@ TABLES = {
             figure=Figure("ablation"),
             notes=(
                 "the paper's ablation is of DTU's 15 scans, the object's pixels alone",
+                _MASKED,
                 _COLOR_PRIOR,
                 _SMOOTHNESS,
             ),
@@ -216,6 +218,7 @@ TABLES = {
             figure=Figure("views", baseline="mipnerf"),
             notes=(
                 "the paper's figure is of DTU, 3 to 18 views, read off a plot to 0.3 dB",
+                _MASKED,
                 _COLOR_PRIOR,
                 _SMOOTHNESS,
                 _FEWVIEW,

@@ -199,6 +199,11 @@ class TestWork:
         assert worker.main() == DISK_FULL
         assert capsys.readouterr().err.count("\n") == 1
 
+    def test_a_warning_about_keypoints_is_kept(self, job, folder):
+        train(replace(job.config, out=str(folder.run)))
+        folder.output.write_text("sfm.py:3: SupervisionWarning: test views helped\n  warn(\n" * 2)
+        assert outcome(job, folder, 0).result["warnings"] == ["test views helped"]
+
     @pytest.mark.parametrize(
         ("code", "output", "reason"),
         [

@@ -1,6 +1,7 @@
 """Tables as data, and what they come to with the scenes at hand."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,9 +13,20 @@ from reference_impl.reproduction import jobs as planning
 from reference_impl.reproduction.jobs import Request, find_scene, fingerprint, plan
 from reference_impl.reproduction.published import PUBLISHED
 from reference_impl.reproduction.tables import TABLES, Block, Table, Variant
+from reference_impl.scenes import load_scene
 from tests.reference_impl.tiny_jobs import tiny_job
 
 EMBEDDED = Request(scenes=("embedded",), seeds=1)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return cache(load_scene)
+
+
+@pytest.fixture(autouse=True)
+def _load_each_scene_once(loaded, monkeypatch):
+    monkeypatch.setattr(planning, "load_scene", loaded)
 
 
 @pytest.fixture

@@ -125,12 +125,14 @@ class TestTable:
         done, open_job = tiny_job(), tiny_job(seed=1)
         result = result_of(done)
         result["metrics"]["not_computed"] = {"lpips": "no weights"}
+        result["warnings"] = ["a test view helped"]
         table = summary("llff3", {done: result}, steps=6, scenes=("embedded",))
         said = replace(table, plan=Plan((done, open_job), {})).departures()
         assert "1 of 2 jobs have not run yet" in said
         assert "6 steps, as asked for, instead of the preset's" in said
         assert "scenes that no paper's table has: embedded" in said
         assert "lpips not computed: no weights" in said
+        assert "embedded: a test view helped" in said
 
     def test_says_when_different_code_made_the_results(self):
         a, b = tiny_job(), tiny_job(seed=1)
@@ -160,6 +162,14 @@ class TestFindings:
             "embedded: mipnerf needs more than 9.0 views for the 30.00 dB of regnerf with 3",
         ]
         assert found[0]["ratio"] == pytest.approx(7 / 3)
+
+    def test_are_of_the_objects_pixels_where_there_are_masks(self):
+        base, other = tiny_job(), tiny_job(recipe="fewview")
+        values = {base: result_of(base, 20.0), other: result_of(other, 30.0)}
+        for job, psnr in ((base, 15.0), (other, 14.0)):
+            values[job]["metrics"]["mean"]["psnr_masked"] = psnr
+        (found,) = summary("data-efficiency", values).findings()
+        assert (found["level"], found["at"], found["bound"]) == (14.0, 3.0, True)
 
     def test_their_mean_over_scenes_says_what_it_leaves_out(self):
         values = {}

@@ -36,6 +36,7 @@ def result_of(job, psnr=20.0, curve=(), **changes):
         "device": "cpu",
         "precision": "32-true",
         "torch": "2",
+        "warnings": [],
         "metrics": {
             "scene": job.scene,
             "recipe": job.variant.name,
