@@ -78,7 +78,7 @@ def run_ray(
 
     Raises:
         ImportError: Ray is not installed.
-        ValueError: the cluster is smaller than one job.
+        ValueError: there is no cluster, or it is smaller than one job.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -89,13 +89,18 @@ def run_ray(
     # A cluster's nodes know nothing of this process's path.
     environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
     here: dict[str, Any] = {} if address else {"include_dashboard": False}
-    ray.init(
-        address=address or "local",
-        runtime_env=environment,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **here,
-    )
+    try:
+        ray.init(
+            address=address or "local",
+            runtime_env=environment,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **here,
+        )
+    except Exception as error:  # Ray raises bare ones, of many lines
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        where = f"at {address}" if address else "on this machine"
+        raise ValueError(f"--engine ray: no cluster {where}: {said[0]}") from error
     try:
         there = ray.cluster_resources()
         if gpus is None:
