@@ -6,6 +6,7 @@ python reference_impl/compare.py RUN RUN … [--out comparison.png] [--view NAME
 import json
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +64,70 @@ def read_metrics(run: Path) -> dict[str, Any]:
     return result
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Markdown: a row for each setting, mean ± standard deviation over its runs."""
+def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each setting: the setting, how many runs had it, mean and deviation of each metric.
+
+    Args:
+        results: what metrics.json of each run holds.
+
+    Returns:
+        Rows with the keys of ``SETTING``, ``runs``, ``metrics`` (name -> ``mean`` and ``std``, the
+        latter ``None`` for a single run) and ``train_seconds``, sorted by setting.
+    """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for result in results:
         setting = tuple(result[key] for key in SETTING[:-1])
         groups.setdefault((*setting, tuple(result["size"])), []).append(result)
-    shown = [m for m in METRICS if any(m in r["mean"] for r in results)]
+    found: list[dict[str, Any]] = []
+    for setting, runs in sorted(groups.items()):
+        measured = {
+            metric: [r["mean"][metric] for r in runs if metric in r["mean"]] for metric in METRICS
+        }
+        seconds = [r["train_seconds"] for r in runs if "train_seconds" in r]
+        found.append(
+            {
+                **dict(zip(SETTING, setting, strict=True)),
+                "runs": len(runs),
+                "metrics": {
+                    metric: {
+                        "mean": statistics.mean(values),
+                        "std": statistics.stdev(values) if len(values) > 1 else None,
+                    }
+                    for metric, values in measured.items()
+                    if values
+                },
+                "train_seconds": statistics.mean(seconds) if seconds else None,
+            }
+        )
+    return found
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown: a row for each setting, mean ± standard deviation over its runs."""
+    return markdown(rows(results))
+
+
+def markdown(rows: list[dict[str, Any]], metrics: Sequence[str] = METRICS) -> str:
+    """Draw rows, as :func:`rows` gives them, as a table of those metrics that any of them has."""
+    shown = [metric for metric in metrics if any(metric in row["metrics"] for row in rows)]
     columns = [*SETTING, "runs", *shown, "train s"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for (*setting, (width, height)), runs in sorted(groups.items()):
-        cells = []
-        for metric in shown:
-            values = [r["mean"][metric] for r in runs if metric in r["mean"]]
-            if not values:
-                cells.append("")
-                continue
-            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.3f}{spread}")
-        seconds = [r["train_seconds"] for r in runs if "train_seconds" in r]
-        cells.append(f"{statistics.mean(seconds):.0f}" if seconds else "")
-        row = [*map(str, setting), f"{width}x{height}", str(len(runs)), *cells]
-        lines.append("| " + " | ".join(row) + " |")
+    for row in rows:
+        cells = [str(row[key]) for key in SETTING[:-1]] + ["x".join(map(str, row["size"]))]
+        cells += [str(row["runs"]), *(_cell(row["metrics"].get(metric)) for metric in shown)]
+        cells.append("" if row["train_seconds"] is None else f"{row['train_seconds']:.0f}")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(value: dict[str, Any] | None) -> str:
+    """Mean ± deviation; a number that was printed elsewhere, as it was printed."""
+    if value is None:
+        return ""
+    if "printed" in value:
+        return value["printed"]
+    spread = "" if value["std"] is None else f" ± {value['std']:.3f}"
+    return f"{value['mean']:.3f}{spread}"
 
 
 def compare(runs: list[Path], /, out: Path | None = None, view: str | None = None) -> None:
@@ -120,11 +162,11 @@ def compare(runs: list[Path], /, out: Path | None = None, view: str | None = Non
     if chosen not in names:
         raise ValueError(f"--view {chosen}: not a test view, choose one of {', '.join(names)}")
     print(table(results))
-    save_image(_side_by_side(runs, results, picture_stem(chosen)), out)
+    save_image(side_by_side(runs, results, picture_stem(chosen)), out)
     print(f"picture: {out}")
 
 
-def _side_by_side(runs: list[Path], results: list[dict[str, Any]], stem: str) -> Image.Image:
+def side_by_side(runs: list[Path], results: list[dict[str, Any]], stem: str) -> Image.Image:
     """A column for each run, a row for each kind of picture of the view."""
     kinds = [
         k

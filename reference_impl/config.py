@@ -60,7 +60,8 @@ class Config:
     recipe: str = "fewview"
     """mipnerf, nerf, regnerf, dsnerf, freenerf, infonerf, dietnerf, sparsenerf or fewview."""
     without: str = ""
-    """Terms of the recipe to leave out, to see what each one does: NAME or NAME,NAME."""
+    """What of the recipe to leave out, to see what each part does: NAME or NAME,NAME, of its terms,
+    annealing and frequency_mask."""
     preset: Literal["small", "paper"] = "small"
     """small: minutes on a CPU. paper: RegNeRF's network, batch and number of steps, for a GPU."""
     steps: int = 0

@@ -35,7 +35,7 @@ def build_recipe(config: Config, scene: Scene, steps: int) -> Recipe:
 
     Raises:
         ValueError: the recipe needs an embedder, or one is given to a recipe that takes none; it
-            has no term of a name to leave out.
+            has no part of a name to leave out.
     """
     make = RECIPES[config.recipe]
     embed: dict[str, Any] = {}

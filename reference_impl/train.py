@@ -218,14 +218,16 @@ def train(config: Config) -> Path:
                 )
             every = config.log.evaluate_every
             if every and done % every == 0 and done < config.steps and fabric.is_global_zero:
+                paused = time.perf_counter()
+                psnr = mean_psnr(run.at_step(model, done), run.scene, space)
                 write(
                     {
                         "step": done,
-                        f"{config.evaluate_on}_psnr": mean_psnr(
-                            run.at_step(model, done), run.scene, space
-                        ),
+                        f"{config.evaluate_on}_psnr": psnr,
+                        "seconds": round(paused - started, 2),
                     }
                 )
+                started += time.perf_counter() - paused  # looking is no training
             if stop.agreed(fabric, look=done % config.log.every == 0):
                 save(done)
                 fabric.barrier()  # who leaves first ends the others, also one that is saving

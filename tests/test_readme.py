@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+import tyro
 from torch import Tensor, nn
 
 from nerfreg import Cameras, Rays
 from nerfreg.rays import expected_depth, opacity, weights_from_density
 from nerfreg.recipes import RECIPES
 from nerfreg.views import look_at, pinhole
+from reference_impl.reproduce import Options
+from reference_impl.reproduction.tables import TABLES
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -141,6 +144,9 @@ def test_commands_name_what_exists(page, command):
         from reference_impl.train import parse
 
         parse(words[2:])  # an unknown option would exit
+    if words[1] == "reference_impl/reproduce.py":
+        options = tyro.cli(Options, args=words[2:])
+        assert options.table in TABLES
     if words[1] == "pretrain_flow/train.py":
         from pretrain_flow.train import parse as parse_pretraining
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -130,9 +131,19 @@ def test_each_term_can_be_left_out(name):
     assert (nothing.keypoint_share, nothing.unseen_share, nothing.pair_share) == (0, 0, 0)
 
 
+def test_the_schedules_that_act_can_be_left_out():
+    annealed = RECIPES["regnerf"](forward_facing=True, n_views=3, n_steps=1000)
+    assert annealed.parts == ("depth_smoothness", "color_prior", "annealing")
+    rest = annealed.without("annealing")
+    assert rest == replace(annealed, name="regnerf without annealing", annealing=None)
+    masked = RECIPES["freenerf"](forward_facing=True, n_views=3, n_steps=1000)
+    assert masked.without("frequency_mask").frequency_mask is None
+    assert masked.without("occlusion").frequency_mask == masked.frequency_mask
+
+
 def test_a_term_that_is_not_there_cannot_be_left_out():
     recipe = RECIPES["dsnerf"](forward_facing=True, n_views=3, n_steps=1000)
-    with pytest.raises(ValueError, match=r"dsnerf has no term 'color'; it has depth_kl$"):
+    with pytest.raises(ValueError, match=r"dsnerf has no part 'color'; it has depth_kl$"):
         recipe.without("depth_kl", "color")
 
 

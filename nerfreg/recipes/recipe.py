@@ -106,13 +106,22 @@ class Recipe:
             for name, term in terms.items()
         }
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What can be left out: the terms, and those of the two schedules that act."""
+        schedules = ("annealing", "frequency_mask")
+        return *self.terms, *(name for name in schedules if getattr(self, name) is not None)
+
     def without(self, *names: str) -> "Recipe":
-        """Leave terms out, to see what each one does.
+        """Leave parts out, to see what each one does.
 
         Rays that only they looked at are not drawn any more; all else stays.
 
+        Args:
+            names: of terms, or ``annealing`` or ``frequency_mask``.
+
         Raises:
-            ValueError: the recipe has no term of that name.
+            ValueError: the recipe has no part of that name.
 
         Example:
             >>> from nerfreg.recipes import regnerf
@@ -121,11 +130,11 @@ class Recipe:
             >>> ablated.name, list(ablated.terms)
             ('regnerf without color_prior', ['depth_smoothness'])
         """
-        unknown = sorted(set(names) - self.terms.keys())
+        unknown = sorted(set(names) - set(self.parts))
         if unknown:
             raise ValueError(
-                f"Recipe.without: {self.name} has no term {unknown[0]!r}; it has"
-                f" {', '.join(self.terms) or 'none'}"
+                f"Recipe.without: {self.name} has no part {unknown[0]!r}; it has"
+                f" {', '.join(self.parts) or 'none'}"
             )
 
         def rest(terms: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,6 +151,8 @@ class Recipe:
             pair_terms=pairs,
             image_terms=rest(self.image_terms),
             coarse_weights=rest(self.coarse_weights),
+            annealing=None if "annealing" in names else self.annealing,
+            frequency_mask=None if "frequency_mask" in names else self.frequency_mask,
             keypoint_share=self.keypoint_share if keypoints else 0.0,
             unseen_share=self.unseen_share if patches else 0.0,
             pair_share=self.pair_share if pairs else 0.0,

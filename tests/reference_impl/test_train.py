@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from nerfreg.recipes import RECIPES
 from reference_impl import checkpoints
+from reference_impl.batches import BatchSampler
 from reference_impl.compare import table
 from reference_impl.config import (
     Config,
@@ -27,6 +28,7 @@ from reference_impl.config import (
 )
 from reference_impl.evaluate import evaluate_run
 from reference_impl.mipnerf import MipNerfConfig
+from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
 from reference_impl.train import main, parse, train
 from reference_impl.watch import NonFiniteLossError, Watch
@@ -102,6 +104,8 @@ def test_test_views_are_measured_on_the_way_if_asked(tmp_path):
     measured = {line["step"]: line["test_psnr"] for line in lines if "test_psnr" in line}
     assert list(measured) == [2, 4]
     assert all(0 < psnr < 40 for psnr in measured.values())
+    seconds = [line["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
     # Looking does not change the training.
     assert same(weights(run), weights(train(tiny(tmp_path / "other"))))
 
@@ -292,6 +296,65 @@ def test_two_processes_train_and_go_on(tmp_path):
     lines = (out / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
     assert checkpoints.latest(out).step == 6
+
+
+@pytest.mark.distributed
+def test_gradients_of_two_processes_are_the_mean_and_only_the_first_writes(tmp_path):
+    """Each draws its own half of the rays; what they agree on is what one process would get."""
+    out, script = tmp_path / "run", tmp_path / "watched.py"
+    config = tiny(out, recipe="dsnerf", devices=2, steps=2)
+    save_config(config, tmp_path / "config.json")
+    script.write_text(
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from safetensors.torch import save_file\n"
+        "from reference_impl import train as trainer\n"
+        "from reference_impl.config import load_config\n"
+        "rank, here = int(os.environ.get('LOCAL_RANK', 0)), Path(__file__).parent\n"
+        "def forbid(event, given):\n"
+        "    writes = event in ('os.mkdir', 'os.rename', 'os.remove') or (\n"
+        "        event == 'open' and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))\n"
+        "    if writes and str(here / 'run') in str(given[0]):\n"
+        "        os.write(2, f'process {rank}: {event} {given}'.encode())\n"
+        "        os._exit(99)\n"
+        "if rank:\n"
+        "    sys.addaudithook(forbid)\n"
+        "clip = trainer.clip_gradients_\n"
+        "def keep(parameters, **bounds):\n"
+        "    gradients = here / f'{rank}.safetensors'\n"
+        "    if not gradients.exists():\n"
+        "        save_file({str(i): p.grad for i, p in enumerate(parameters)}, gradients)\n"
+        "    return clip(parameters, **bounds)\n"
+        "trainer.clip_gradients_ = keep\n"
+        "trainer.train(load_config(here / 'config.json'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert checkpoints.latest(out).step == 2
+
+    run = Run.of(config)
+    space, halves = run.space(), []
+    for rank in range(2):
+        model = run.model()
+        sampler = BatchSampler(run.scene, run.recipe, space, config.rays // 2, torch.device("cpu"))
+        step = RegularizedStep(model, run.recipe, space, sampler, run.scene.background)
+        generator = torch.Generator().manual_seed(config.seed + 1_000_003 * rank)
+        step(0, generator)[0].backward()
+        halves.append([p.grad for p in model.parameters()])
+    found = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+    for i, (a, b) in enumerate(zip(*halves, strict=True)):
+        assert torch.equal(found[0][str(i)], found[1][str(i)])
+        torch.testing.assert_close(found[0][str(i)], (a + b) / 2, rtol=1e-5, atol=1e-7)
+    assert any(not torch.allclose(a, b) for a, b in zip(*halves, strict=True))
 
 
 @pytest.mark.slow

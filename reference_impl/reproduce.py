@@ -1,0 +1,225 @@
+"""Reproduce a table or a figure of the papers: many trainings, one command.
+
+python reference_impl/reproduce.py                                     the embedded scene, no data
+python reference_impl/reproduce.py --table llff3 --data FOLDER         on scenes below FOLDER
+python reference_impl/reproduce.py --table ablation --scenes embedded --dry-run
+python reference_impl/reproduce.py --table llff3 --data FOLDER --preset paper --engine ray
+"""
+
+import os
+import signal
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+if __package__ in (None, ""):  # run as a file: its folder is on the path, the project's root is not
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import tyro
+
+from reference_impl.command_line import exit_code
+from reference_impl.reproduction import engines, figures
+from reference_impl.reproduction.jobs import Job, Plan, Request, plan
+from reference_impl.reproduction.lock import locked
+from reference_impl.reproduction.progress import Progress, Speeds, duration
+from reference_impl.reproduction.results import JobFolder, write_whole
+from reference_impl.reproduction.summary import Summary
+from reference_impl.reproduction.tables import TABLES, Table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Reproduce a table or a figure of the papers."""
+
+    table: str = "embedded"
+    """embedded, llff3, llff6, llff9, dtu3, dtu6, dtu9, dsnerf-llff, blender8, ablation,
+    data-efficiency or convergence."""
+    preset: Literal["small", "paper"] = "small"
+    """small: minutes a job on a CPU. paper: RegNeRF's network, batch and steps, for a GPU."""
+    seeds: int = 3
+    """Runs of each setting, seeds 0 to this."""
+    data: Path | None = None
+    """Folder with the scenes' folders in it, at most two folders deep."""
+    out: Path = Path("runs/reproduced")
+    """Folder for jobs and tables; one serves for all tables, which share their jobs."""
+    scenes: str = ""
+    """Only these scenes: NAME or NAME,NAME; others than the table's are welcome."""
+    steps: int = 0
+    """Optimisation steps of each job; 0: the preset's."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where each job trains."""
+    engine: Literal["local", "ray"] = "local"
+    """local: on this machine. ray: on a Ray cluster (extra: ray)."""
+    address: str = ""
+    """Of the Ray cluster; without one a cluster of this machine is started."""
+    parallel: int = 1
+    """Jobs at a time, engine local."""
+    cpus: int = 0
+    """Processor threads of each job; 0: one with Ray, else those there are, shared evenly."""
+    gpus: float | None = None
+    """GPUs of each job, engine ray; by default one where the cluster has any."""
+    dry_run: bool = False
+    """List the jobs, what is done of them, and how long the rest may take."""
+
+    def request(self) -> Request:
+        """What of the table to run."""
+        scenes = tuple(name.strip() for name in self.scenes.split(",") if name.strip())
+        return Request(self.preset, self.seeds, self.data, scenes, self.steps, self.device)
+
+
+def reproduce(options: Options) -> int:
+    """Run what is not done yet, then make the table; returns how many jobs failed."""
+    if options.table not in TABLES:
+        raise ValueError(f"--table {options.table}: unknown, choose one of {', '.join(TABLES)}")
+    for name, least in (("parallel", 1), ("cpus", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}")
+    if options.address and options.engine != "ray":
+        raise ValueError("--address: of a Ray cluster, so it needs --engine ray")
+    table, request = TABLES[options.table], options.request()
+    planned = _plan(table, request)
+    if options.dry_run:
+        _list_jobs(planned, options.out, _finished(planned, options.out))
+        return 0
+    with locked(options.out):
+        results = _finished(planned, options.out)
+        failures = _run(planned, results, options)
+        summary = Summary(table, request, planned, results, failures)
+        if results:
+            _write(summary, options.out)
+        for job, reason in failures.items():
+            print(f"failed: {job.title}: {reason}")
+        return len(failures)
+
+
+def _plan(table: Table, request: Request) -> Plan:
+    planned = plan(table, request)
+    for reason in dict.fromkeys(planned.missing.values()):
+        print(f"left out: {reason}")
+    return planned
+
+
+def _finished(planned: Plan, out: Path) -> dict[Job, dict[str, Any]]:
+    """Results that are there already."""
+    found = {job: JobFolder.of(job, out).read_result(job) for job in planned.jobs}
+    return {job: result for job, result in found.items() if result is not None}
+
+
+def _list_jobs(planned: Plan, out: Path, results: dict[Job, dict[str, Any]]) -> None:
+    """Print the jobs, and what is known of their time."""
+    speeds = _speeds(results)
+    for job in planned.jobs:
+        folder = JobFolder.of(job, out)
+        failure, log = folder.read_failure(), folder.log()
+        if job in results:
+            state = f"done, PSNR {results[job]['metrics']['mean']['psnr']:.2f}"
+        elif failure:
+            state = f"failed, will be tried again: {failure}"
+        elif log:
+            state = f"begun, step {log[-1]['step']}"
+        else:
+            state = "to do"
+        print(f"{job.title}, {job.config.steps} steps: {state}")
+    left = [job for job in planned.jobs if job not in results]
+    seconds = [speeds.seconds(job) for job in left]
+    known = [s for s in seconds if s is not None]
+    estimate = (
+        "no estimate: no job of this preset has finished yet"
+        if left and len(known) < len(left)
+        else f"about {duration(sum(known))}, one after another, judging by finished jobs"
+    )
+    print(f"{len(results)} of {len(planned.jobs)} jobs done" + (f"; {estimate}" if left else ""))
+
+
+def _run(planned: Plan, results: dict[Job, dict[str, Any]], options: Options) -> dict[Job, str]:
+    """Run the jobs without a result, add theirs to the results, and return why others failed."""
+    out = options.out
+    left = [job for job in planned.jobs if job not in results]
+    print(f"{len(planned.jobs)} jobs, {len(results)} of them done; they lie in {out / 'jobs'}")
+    failures: dict[Job, str] = {}
+    if not left:
+        return failures
+    speeds = _speeds(results)
+    progress = Progress(left, out, speeds)
+    if options.engine == "ray":
+        ended = engines.run_ray(
+            left,
+            out.resolve(),
+            look=progress.look,
+            address=options.address,
+            cpus=options.cpus or 1,
+            gpus=options.gpus,
+        )
+    else:
+        threads = options.cpus
+        if options.parallel > 1 and not threads:
+            threads = max((os.cpu_count() or 1) // options.parallel, 1)
+        ended = engines.run_local(
+            left, out, look=progress.look, parallel=options.parallel, threads=threads
+        )
+    with closing(ended):
+        for job, outcome in ended:
+            folder = JobFolder.of(job, out)
+            if outcome.disk_full:
+                raise ValueError(
+                    f"{out}: the disk is full ({outcome.reason}); make room and give the same"
+                    " command again: what is finished is kept"
+                )
+            if outcome.result is None:
+                failures[job] = outcome.reason
+                folder.write_failure(job, outcome.reason)
+                progress.ended(job, f"failed: {outcome.reason}")
+                continue
+            folder.write_result(outcome.result)
+            results[job] = outcome.result
+            speeds.learn(job, outcome.result)
+            psnr = outcome.result["metrics"]["mean"]["psnr"]
+            seconds = outcome.result["metrics"]["train_seconds"]
+            progress.ended(job, f"PSNR {psnr:.2f} dB, {duration(seconds)} of training")
+    return failures
+
+
+def _speeds(results: dict[Job, dict[str, Any]]) -> Speeds:
+    speeds = Speeds()
+    for job, result in results.items():
+        speeds.learn(job, result)
+    return speeds
+
+
+def _write(summary: Summary, out: Path) -> None:
+    """Table, data and figures, in a folder of the table and the preset."""
+    folder = out / f"{summary.table.name}-{summary.request.preset}"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = figures.draw(summary, out, folder)
+    write_whole(folder / "table.csv", summary.csv())
+    write_whole(folder / "table.json", summary.json())
+    write_whole(folder / "table.md", summary.markdown(pictures))
+    print(summary.markdown().split("\n## Metrics")[0])
+    print(f"done: {folder / 'table.md'}")
+
+
+def main() -> int:
+    """Run from the command line: 0 done, 1 some job failed, 2 bad input, 130 stopped."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    failed = 0
+
+    def program() -> None:
+        nonlocal failed
+        failed = reproduce(tyro.cli(Options, description=__doc__))
+
+    try:
+        return exit_code(program) or int(failed > 0)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where this one was", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

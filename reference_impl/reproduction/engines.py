@@ -1,0 +1,151 @@
+"""Where jobs run: here, a few at a time, or on a Ray cluster."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from reference_impl.reproduction import worker
+from reference_impl.reproduction.jobs import Job
+from reference_impl.reproduction.results import ROOT, JobFolder
+from reference_impl.reproduction.worker import Outcome
+
+__all__ = ["Ended", "Look", "run_local", "run_ray"]
+
+Ended = Generator[tuple[Job, Outcome], None, None]
+# Called every now and then with the jobs that run.
+Look = Callable[[Sequence[Job]], None]
+
+WAIT = 0.2
+# Times that Ray starts a job again whose worker was lost; it goes on from its checkpoint.
+RETRIES = 3
+
+
+def run_local(
+    jobs: Sequence[Job], out: Path, *, look: Look, parallel: int = 1, threads: int = 0
+) -> Ended:
+    """Run jobs on this machine, and give each with its outcome as it ends.
+
+    Args:
+        jobs: to run.
+        out: the command's folder.
+        look: called while they run.
+        parallel: how many at a time.
+        threads: of each.
+    """
+    waiting = deque(jobs)
+    running: dict[Job, Any] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                job = waiting.popleft()
+                running[job] = worker.start(job, JobFolder.of(job, out), threads)
+            ended = [job for job, process in running.items() if process.poll() is not None]
+            for job in ended:
+                process = running.pop(job)
+                worker.end([process])
+                yield job, worker.outcome(job, JobFolder.of(job, out), process.returncode)
+            if not ended:
+                look(list(running))
+                time.sleep(WAIT)
+    finally:
+        worker.end(list(running.values()))
+
+
+def run_ray(
+    jobs: Sequence[Job],
+    out: Path,
+    *,
+    look: Look,
+    address: str = "",
+    cpus: int = 1,
+    gpus: float | None = None,
+) -> Ended:
+    """Run jobs on a Ray cluster, and give each with its outcome as it ends.
+
+    Python, this project, the scenes and ``out`` must lie at the same paths on all of its nodes.
+
+    Args:
+        jobs: to run.
+        out: the command's folder.
+        look: called while they run.
+        address: of the cluster; without one a cluster of this machine is started, and ended.
+        cpus: for each job.
+        gpus: for each job; ``None``: one where the cluster has any and the jobs may use it.
+
+    Raises:
+        ImportError: Ray is not installed.
+        ValueError: there is no cluster, or it is smaller than one job.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        from ray.exceptions import RayError
+    except ImportError as error:
+        raise ImportError('--engine ray needs: pip install "nerfreg[ray]"') from error
+    # A cluster's nodes know nothing of this process's path.
+    environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
+    here: dict[str, Any] = {} if address else {"include_dashboard": False}
+    try:
+        ray.init(
+            address=address or "local",
+            runtime_env=environment,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **here,
+        )
+    except Exception as error:  # Ray raises bare ones, of many lines
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        where = f"at {address}" if address else "on this machine"
+        raise ValueError(f"--engine ray: no cluster {where}: {said[0]}") from error
+    try:
+        there = ray.cluster_resources()
+        if gpus is None:
+            gpus = float(there.get("GPU", 0) > 0)
+        # Ray would wait for what never comes.
+        for option, kind, asked in (("cpus", "CPU", cpus), ("gpus", "GPU", gpus)):
+            if asked > there.get(kind, 0):
+                raise ValueError(f"--{option} {asked}: the cluster has {there.get(kind, 0):g}")
+        on_gpu = {job: gpus if job.config.device != "cpu" else 0 for job in jobs}
+        task = ray.remote(max_retries=RETRIES)(_attempt)
+        started = time.time()
+        pending = {
+            task.options(num_cpus=cpus, num_gpus=on_gpu[job], name=job.name).remote(
+                job, out, cpus
+            ): job
+            for job in jobs
+        }
+        while pending:
+            ready, _ = ray.wait(list(pending), timeout=1.0)
+            for reference in ready:
+                job = pending.pop(reference)
+                try:
+                    yield job, ray.get(reference)
+                except RayError as error:
+                    said = str(error).strip().splitlines() or [type(error).__name__]
+                    yield job, Outcome(reason=f"Ray: {said[0]}")
+            look([job for job in pending.values() if _begun(JobFolder.of(job, out), started)])
+    finally:
+        ray.shutdown()
+
+
+def _attempt(job: Job, out: Path, threads: int) -> Outcome:
+    """Run a job from a worker of the cluster; a worker that dies takes the job's process along."""
+    folder = JobFolder.of(job, out)
+    process = worker.start(job, folder, threads)
+    try:
+        process.wait()
+    finally:
+        worker.end([process])
+    return worker.outcome(job, folder, process.returncode)
+
+
+def _begun(folder: JobFolder, since: float) -> bool:
+    """Whether a job of the cluster runs, as far as its files can be seen from here."""
+    try:
+        return folder.output.stat().st_mtime >= since
+    except OSError:
+        return False

@@ -1,0 +1,210 @@
+"""From a table to jobs: one training each, known by a hash of all that decides its result."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from nerfreg import __version__
+from nerfreg.recipes import RECIPES
+from reference_impl.config import PRESETS, Config, resolve_steps, resolve_width
+from reference_impl.reproduction.tables import Table, Variant
+from reference_impl.scenes import Scene, SceneError, load_scene
+
+# A file up to this size counts by its content, a larger one by its size.
+SMALL_FILE = 2**20
+# Where below the data folder a scene may lie.
+PLACES = ("{}", "*/{}", "*/*/{}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a scene, a variant of a recipe, a number of views and a seed.
+
+    Attributes:
+        scene: its name.
+        config: for the trainer, all but the folder to write to.
+        files: hash of the scene's files.
+    """
+
+    scene: str
+    config: Config
+    files: str
+
+    @property
+    def variant(self) -> Variant:
+        """What trains."""
+        return Variant(self.config.recipe, tuple(filter(None, self.config.without.split(","))))
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        c = self.config
+        return f"{self.scene}, {self.variant.name}, {c.views} views, seed {c.seed}"
+
+    @cached_property
+    def hash(self) -> str:
+        """Of all that decides the result, and of nothing else: not of paths, not of the log.
+
+        Device and precision count as they were asked for: what ``auto`` became is in the result.
+        """
+        decides = dataclasses.asdict(self.config)
+        for option in ("out", "resume", "dry_run", "log", "scene"):
+            del decides[option]
+        decides |= {"evaluate_every": self.config.log.evaluate_every, "scene": self.scene}
+        return _digest({"version": __version__, "files": self.files, "config": decides})
+
+    @property
+    def name(self) -> str:
+        """Of the job's folder: readable, and another one where anything else is decided."""
+        c = self.config
+        parts = [self.scene, c.recipe, *(f"no_{part}" for part in self.variant.without)]
+        return "-".join([*parts, f"{c.views}v", f"s{c.seed}", self.hash[:8]])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a table comes to with the data at hand.
+
+    Attributes:
+        jobs: in the order in which they run: seed by seed, so that early results say most.
+        missing: scene -> why it cannot run.
+    """
+
+    jobs: tuple[Job, ...]
+    missing: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What of a table to run, and how.
+
+    Attributes:
+        preset: of the trainer.
+        seeds: how many.
+        data: folder below which the scenes lie; ``None``: there is none.
+        scenes: instead of the table's.
+        steps: instead of the preset's; 0: the preset's.
+        device: as the trainer takes it.
+    """
+
+    preset: str = "small"
+    seeds: int = 3
+    data: Path | None = None
+    scenes: tuple[str, ...] = ()
+    steps: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def plan(table: Table, request: Request) -> Plan:
+    """List the jobs of a table on the scenes that are there.
+
+    Raises:
+        ValueError: a number is too small, or no scene is there.
+    """
+    for name in ("seeds", "steps"):
+        least = int(name == "seeds")
+        if getattr(request, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {getattr(request, name)}")
+    jobs: list[Job] = []
+    missing: dict[str, str] = {}
+    for scene in request.scenes or table.scenes:
+        try:
+            jobs += _scene_jobs(table, request, scene)
+        except ValueError as error:
+            missing[scene] = str(error)
+    if not jobs:
+        reasons = "; ".join(dict.fromkeys(missing.values()))
+        raise ValueError(f"--table {table.name}: none of its scenes can run: {reasons}")
+    return Plan(tuple(sorted(jobs, key=lambda job: job.config.seed)), missing)
+
+
+def find_scene(name: str, data: Path | None) -> str:
+    """The folder of a scene, at most two folders deep below the data; ``"embedded"`` needs none.
+
+    Raises:
+        ValueError: it is not there, or there are several.
+    """
+    if name == "embedded":
+        return name
+    if data is None:
+        raise ValueError(f"scene {name} needs --data FOLDER with a folder {name} below it")
+    places = [place.format(name) for place in PLACES]
+    found = [path for place in places for path in sorted(data.glob(place)) if path.is_dir()]
+    if not found:
+        raise ValueError(f"no folder {name}: looked for {', '.join(str(data / p) for p in places)}")
+    if len(found) > 1:
+        raise ValueError(f"several folders {name}: {', '.join(map(str, found))}")
+    return str(found[0].resolve())
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash of a scene's files: names, and contents or, of large ones, sizes. Not of hidden ones."""
+    files: dict[str, str | int] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            size = path.stat().st_size
+            small = size <= SMALL_FILE
+            files[name.as_posix()] = _sha256(path.read_bytes()) if small else size
+    return _digest(files)
+
+
+def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
+    """All jobs on one scene."""
+    path = find_scene(name, request.data)
+    files = "" if name == "embedded" else fingerprint(Path(path))
+    config = PRESETS[request.preset](scene=path, steps=request.steps, device=request.device)
+    scene = _load(config, table)
+    width, height = scene.cameras.width, scene.cameras.height
+    jobs: dict[str, Job] = {}
+    for block in table.blocks:
+        for views in block.views:
+            steps = resolve_steps(replace(config, views=views), width, height)
+            every = max(steps // table.points, 1) if table.points else 0
+            resolved = replace(
+                config,
+                views=views,
+                steps=steps,
+                width=width,
+                log=replace(config.log, evaluate_every=every, frames=0),
+            )
+            for variant in _that_apply(block.variants, scene, views, steps):
+                for seed in range(request.seeds):
+                    without = ",".join(variant.without)
+                    told = replace(resolved, recipe=variant.recipe, without=without, seed=seed)
+                    job = Job(name, told, files)
+                    jobs.setdefault(job.name, job)
+    return list(jobs.values())
+
+
+def _load(config: Config, table: Table) -> Scene:
+    """The scene as the jobs will see it, at the paper's size if the preset is the paper's."""
+    views = min(views for block in table.blocks for views in block.views)
+    width = resolve_width(config)
+    if table.size and config.preset == "paper" and config.scene != "embedded":
+        try:
+            return load_scene(config.scene, views, width=table.size[0], keypoints=False)
+        except SceneError:
+            pass  # Smaller photographs than the paper's: as they come, and the table says so.
+    return load_scene(config.scene, views, width=width, keypoints=False)
+
+
+def _that_apply(variants: Sequence[Variant], scene: Scene, views: int, steps: int) -> list[Variant]:
+    """Those whose recipe has what they leave out, on such a scene."""
+    given = {"forward_facing": scene.ndc_near is not None, "n_views": views, "n_steps": steps}
+    ablated = {variant.recipe for variant in variants if variant.without}
+    parts = {name: set(RECIPES[name](**given).parts) for name in ablated}
+    return [v for v in variants if not v.without or set(v.without) <= parts[v.recipe]]
+
+
+def _digest(value: Any) -> str:
+    return _sha256(json.dumps(value, sort_keys=True).encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,363 @@
+"""From results to a table: means over seeds and scenes, the papers' numbers, every departure."""
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reference_impl import compare
+from reference_impl.reproduction.curves import crossing, speed_up
+from reference_impl.reproduction.jobs import Job, Plan, Request
+from reference_impl.reproduction.published import CLAIMS, PUBLISHED
+from reference_impl.reproduction.tables import Table
+
+__all__ = ["Summary", "curves_of", "psnr_of", "seeds_mean"]
+
+# The papers' own columns come on top: which network their LPIPS had is not said.
+_PRINTED = ("psnr", "ssim", "lpips", "average")
+METRICS = tuple(
+    dict.fromkeys((*compare.METRICS, *_PRINTED, *(f"{name}_masked" for name in _PRINTED)))
+)
+Curve = tuple[list[float], list[float]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A table and what there is to fill it in.
+
+    Attributes:
+        table: what was asked for.
+        request: how.
+        plan: the jobs that it came to.
+        results: of the finished ones.
+        failures: job -> why its last attempt failed.
+    """
+
+    table: Table
+    request: Request
+    plan: Plan
+    results: Mapping[Job, dict[str, Any]]
+    failures: Mapping[Job, str]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Ours: a row for each setting, then means over the scenes that share one."""
+        metrics = [result["metrics"] for result in self.results.values()]
+        return [*compare.rows(metrics), *compare.rows(scene_means(metrics))]
+
+    def published(self) -> list[dict[str, Any]]:
+        """The papers', in the same form."""
+        found: list[dict[str, Any]] = []
+        for row in PUBLISHED:
+            if row.table not in self.table.published:
+                continue
+            numbers = {name: getattr(row, name) for name in _PRINTED}
+            mask = "_masked" if row.masked else ""
+            found.append(
+                {
+                    "scene": row.scenes,
+                    "recipe": f"paper: {row.method}",
+                    "views": row.views,
+                    "steps": "",
+                    "evaluated_on": "test",
+                    "size": self.table.size or (),
+                    "runs": "",
+                    "metrics": {
+                        f"{name}{mask}": {"mean": float(text), "std": None, "printed": text}
+                        for name, text in numbers.items()
+                        if text
+                    },
+                    "train_seconds": None,
+                    "source": f"{row.source}; {row.remark}" if row.remark else row.source,
+                }
+            )
+        return found
+
+    def findings(self) -> list[dict[str, Any]]:
+        """What the figure shows, in numbers."""
+        figure = self.table.figure
+        if figure is None or figure.kind == "ablation":
+            return []
+        for_views = figure.kind == "views"
+        found: list[dict[str, Any]] = []
+        for scene in dict.fromkeys(job.scene for job in self.results):
+            for axis in ("views",) if for_views else ("steps", "seconds"):
+                curves = (
+                    curves_of(self.results, scene)
+                    if for_views
+                    else seeds_mean(self.results, scene, seconds=axis == "seconds")
+                )
+                base = curves.pop(figure.baseline, None)
+                if base is None:
+                    continue
+                for name, curve in curves.items():
+                    given = scene, figure.baseline, name, base, curve
+                    found.append(_data_efficiency(*given) if for_views else _sooner(*given, axis))
+        return [*found, *_mean_findings(found)]
+
+    def departures(self) -> list[str]:
+        """All that keeps these numbers from being the papers'."""
+        table, request, jobs = self.table, self.request, self.plan.jobs
+        said = list(table.notes)
+        config = jobs[0].config
+        if request.preset != "paper":
+            said.append(
+                f"preset {request.preset}: a network of {config.model.depth}x{config.model.width},"
+                f" {config.rays} rays a step; RegNeRF's setting is --preset paper"
+            )
+        if request.steps:
+            said.append(f"{request.steps} steps, as asked for, instead of the preset's")
+        if table.size:
+            sizes = {tuple(r["metrics"]["size"]) for r in self.results.values()} - {table.size}
+            said += [
+                f"photographs of {w}x{h} pixels, where the papers have {table.size[0]}x"
+                f"{table.size[1]}"
+                for w, h in sorted(sizes)
+            ]
+        other = [scene for scene in request.scenes if scene not in table.scenes]
+        if other:
+            said.append(f"scenes that no paper's table has: {', '.join(other)}")
+        left_out = [scene for scene in table.scenes if scene not in {job.scene for job in jobs}]
+        if left_out:
+            said.append(f"scenes left out: {', '.join(left_out)}")
+        said += [f"{scene} could not run: {reason}" for scene, reason in self.plan.missing.items()]
+        said += [f"failed: {job.title}: {why}" for job, why in self.failures.items()]
+        still = len([job for job in jobs if job not in self.results and job not in self.failures])
+        if still:
+            said.append(f"{still} of {len(jobs)} jobs have not run yet")
+        said += sorted(
+            {f"{j.scene}: {text}" for j, r in self.results.items() for text in r["warnings"]}
+        )
+        missing = {
+            f"{what} not computed: {why}"
+            for result in self.results.values()
+            for what, why in result["metrics"].get("not_computed", {}).items()
+        }
+        said += sorted(missing)
+        for key, word in (
+            ("code", "versions of the code"),
+            ("device", "devices"),
+            ("precision", "precisions"),
+        ):
+            values = sorted({result[key] for result in self.results.values()})
+            if len(values) > 1:
+                said.append(f"results of several {word}: {', '.join(values)}")
+        return said
+
+    def markdown(self, pictures: Sequence[str] = ()) -> str:
+        """table.md."""
+        published = self.published()
+        lines = [f"# {self.table.title}", ""]
+        lines.append(
+            f"Preset {self.request.preset}, {self.request.seeds} seed(s) from 0;"
+            f" {len(self.results)} of {len(self.plan.jobs)} jobs finished."
+            " ± is the standard deviation over seeds."
+        )
+        lines += ["", compare.markdown([*self.rows(), *published], METRICS)]
+        if published:
+            lines += [
+                "",
+                "Rows called «paper» are printed elsewhere and were not measured here:",
+                "",
+            ]
+            lines += [
+                f"- {source}: " + ", ".join(_methods(published, source))
+                for source in dict.fromkeys(row["source"] for row in published)
+            ]
+        findings = self.findings()
+        if findings:
+            lines += ["", "## What the figure shows", ""]
+            lines += [f"- {finding['words']}" for finding in findings]
+        if self.table.name in CLAIMS:
+            lines += ["", f"The paper's claim: {CLAIMS[self.table.name]}"]
+        lines += ["", "## Departures from the papers' setting", ""]
+        lines += [f"- {departure}" for departure in self.departures()]
+        flavours = next((r["metrics"].get("flavours") for r in self.results.values()), None)
+        if flavours:
+            lines += ["", "## Metrics", ""]
+            lines += [f"- `{name}`: {words}" for name, words in flavours.items()]
+        lines += [line for name in pictures for line in ("", f"![{name}]({name})")]
+        return "\n".join(lines) + "\n"
+
+    def csv(self) -> str:
+        """table.csv: a mean and a deviation column for each metric."""
+        rows = [*self.rows(), *self.published()]
+        shown = [metric for metric in METRICS if any(metric in row["metrics"] for row in rows)]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        columns = [f"{metric}{end}" for metric in shown for end in ("", "_std")]
+        writer.writerow([*compare.SETTING, "runs", *columns, "train_seconds", "source"])
+        for row in rows:
+            values = [row["metrics"].get(metric, {}) for metric in shown]
+            numbers = [value.get(key) for value in values for key in ("mean", "std")]
+            setting = [row[key] for key in compare.SETTING[:-1]] + ["x".join(map(str, row["size"]))]
+            source = row.get("source", "nerfreg")
+            writer.writerow([*setting, row["runs"], *numbers, row["train_seconds"], source])
+        return text.getvalue()
+
+    def json(self) -> str:
+        """table.json: everything, each result by its hash."""
+        content = {
+            "table": self.table.name,
+            "title": self.table.title,
+            "preset": self.request.preset,
+            "seeds": self.request.seeds,
+            "rows": self.rows(),
+            "published": self.published(),
+            "findings": self.findings(),
+            "departures": self.departures(),
+            "jobs": {job.name: job.hash for job in self.results},
+            "failed": {job.name: why for job, why in self.failures.items()},
+            "missing": self.plan.missing,
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+
+def scene_means(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Means over scenes, one a seed, as if each were a run.
+
+    Over scenes that share views, steps and size, and of seeds that all of them have; where there is
+    one scene alone there is no mean.
+    """
+    groups: dict[tuple[Any, ...], dict[int, dict[str, Mapping[str, Any]]]] = {}
+    for m in metrics:
+        setting = tuple(m[key] for key in compare.SETTING[1:-1])
+        seeds = groups.setdefault((*setting, tuple(m["size"])), {})
+        seeds.setdefault(m["seed"], {})[m["scene"]] = m
+    means: list[dict[str, Any]] = []
+    for setting, seeds in groups.items():
+        scenes = {scene for runs in seeds.values() for scene in runs}
+        for seed, runs in seeds.items():
+            if len(scenes) < 2 or runs.keys() != scenes:
+                continue
+            names = set.intersection(*(set(m["mean"]) for m in runs.values()))
+            seconds = [m["train_seconds"] for m in runs.values() if "train_seconds" in m]
+            means.append(
+                {
+                    **dict(zip(compare.SETTING[1:], setting, strict=True)),
+                    "scene": f"mean of {len(scenes)}",
+                    "seed": seed,
+                    "mean": {
+                        n: statistics.fmean(m["mean"][n] for m in runs.values()) for n in names
+                    },
+                    **({"train_seconds": statistics.fmean(seconds)} if seconds else {}),
+                }
+            )
+    return means
+
+
+def psnr_of(result: Mapping[str, Any]) -> float:
+    """What figures show: PSNR, of the object's pixels where the scene has masks."""
+    mean = result["metrics"]["mean"]
+    return mean.get("psnr_masked", mean["psnr"])
+
+
+def curves_of(results: Mapping[Job, Mapping[str, Any]], scene: str) -> dict[str, Curve]:
+    """PSNR against training views of each variant on a scene, means over seeds."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for job, result in results.items():
+        if job.scene == scene:
+            views = found.setdefault(job.variant.name, {})
+            views.setdefault(job.config.views, []).append(psnr_of(result))
+    return {
+        name: (
+            [float(v) for v in sorted(views)],
+            [statistics.fmean(views[v]) for v in sorted(views)],
+        )
+        for name, views in found.items()
+    }
+
+
+def seeds_mean(
+    results: Mapping[Job, Mapping[str, Any]], scene: str, *, seconds: bool = False
+) -> dict[str, Curve]:
+    """PSNR against steps, or seconds, of each variant on a scene, means over seeds."""
+    found: dict[str, list[list[list[float]]]] = {}
+    for job, result in results.items():
+        if job.scene == scene:
+            found.setdefault(job.variant.name, []).append(result["curve"])
+    return {
+        name: (
+            [statistics.fmean(point[int(seconds)] for point in points) for points in columns],
+            [statistics.fmean(point[2] for point in points) for points in columns],
+        )
+        for name, columns in (
+            (name, list(zip(*curves, strict=True))) for name, curves in found.items()
+        )
+    }
+
+
+def _data_efficiency(
+    scene: str, baseline: str, name: str, base: Curve, curve: Curve
+) -> dict[str, Any]:
+    """How many views the baseline needs for what a variant does with its fewest."""
+    (views, *_), (level, *_) = curve
+    found = crossing(*base, level)
+    return {
+        "scene": scene,
+        "variant": name,
+        "axis": "views",
+        "level": level,
+        "at": found.at,
+        "bound": found.at_start or found.at is None,
+        "ratio": None if found.at is None else found.at / views,
+        "words": f"{scene}: {baseline} needs {found.words()} views for the {level:.2f} dB of {name}"
+        f" with {views:.0f}",
+    }
+
+
+def _sooner(
+    scene: str, baseline: str, name: str, base: Curve, curve: Curve, axis: str
+) -> dict[str, Any]:
+    """How much sooner a variant is as good as the baseline at its best."""
+    factor, at, found = speed_up(base, curve)
+    times = "" if factor is None else f": {'at least ' * found.at_start}{factor:.1f} times sooner"
+    return {
+        "scene": scene,
+        "variant": name,
+        "axis": axis,
+        "level": found.level,
+        "at": found.at,
+        "bound": found.at_start or found.at is None,
+        "ratio": factor,
+        "words": f"{scene}: {name} reaches the {found.level:.2f} dB that {baseline} has at its"
+        f" best, after {at:.0f} {axis}, after {found.words('.0f')} {axis}{times}",
+    }
+
+
+def _mean_findings(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Means over scenes, of those whose place is known."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        groups.setdefault((finding["variant"], finding["axis"]), []).append(finding)
+    means: list[dict[str, Any]] = []
+    for (name, axis), group in groups.items():
+        known = [finding for finding in group if not finding["bound"]]
+        if len(group) < 2 or not known:
+            continue
+        ratio = statistics.fmean(finding["ratio"] for finding in known)
+        rest = len(group) - len(known)
+        places = f"{len(known)} scenes" + (f" ({rest} more known as a bound alone)" if rest else "")
+        what = (
+            f"{statistics.fmean(finding['at'] for finding in known):.1f} views"
+            if axis == "views"
+            else f"a factor of {ratio:.1f} in {axis}"
+        )
+        means.append(
+            {
+                "scene": f"mean of {len(known)}",
+                "variant": name,
+                "axis": axis,
+                "ratio": ratio,
+                "bound": bool(rest),
+                "words": f"mean over {places}, {name}: {what}",
+            }
+        )
+    return means
+
+
+def _methods(published: Sequence[Mapping[str, Any]], source: str) -> list[str]:
+    names = (row["recipe"].removeprefix("paper: ") for row in published if row["source"] == source)
+    return list(dict.fromkeys(names))

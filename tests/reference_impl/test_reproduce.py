@@ -1,0 +1,223 @@
+"""The command: jobs in processes of their own, what is skipped, what goes on, what is told."""
+
+import errno
+import json
+import os
+import re
+import sys
+from dataclasses import replace
+
+import pytest
+
+from reference_impl import reproduce
+from reference_impl.config import LogConfig, OptimizerConfig, save_config
+from reference_impl.reproduce import Options
+from reference_impl.reproduction import engines, worker
+from reference_impl.reproduction.jobs import Plan
+from reference_impl.reproduction.lock import locked
+from reference_impl.reproduction.results import JobFolder
+from reference_impl.reproduction.worker import DISK_FULL, Outcome, outcome, work
+from reference_impl.train import train
+from tests.reference_impl.tiny_jobs import finish, result_of, tiny_job
+
+DIVERGES = OptimizerConfig(lr_start=1e30, lr_end=1e30, warmup_steps=0)
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """Two jobs instead of a table's."""
+    jobs = tiny_job(), tiny_job(seed=1)
+    monkeypatch.setattr(reproduce, "plan", lambda table, request: Plan(jobs, {}))
+    return jobs
+
+
+@pytest.fixture
+def instead(monkeypatch):
+    """Let jobs end, in this order, with these outcomes and without any process."""
+
+    def install(*outcomes):
+        def run(jobs, out, **options):
+            ran.extend(jobs)
+            yield from zip(jobs, outcomes, strict=False)
+
+        ran = []
+        monkeypatch.setattr(engines, "run_local", run)
+        return ran
+
+    return install
+
+
+def test_a_job_that_diverges_is_recorded_and_the_others_go_on(tmp_path, monkeypatch, capsys):
+    good, bad = tiny_job(), tiny_job(seed=1, optimizer=DIVERGES)
+    monkeypatch.setattr(reproduce, "plan", lambda table, request: Plan((bad, good), {}))
+    options = Options(out=tmp_path, parallel=2)
+    assert reproduce.reproduce(options) == 1
+    said = capsys.readouterr().out
+    assert "seed 1: failed: diverged: term" in said
+    assert "seed 0: PSNR" in said
+    reason = json.loads(JobFolder.of(bad, tmp_path).failure.read_text())["reason"]
+    assert "became non-finite at step" in reason
+    table = tmp_path / "embedded-small"
+    assert {p.name for p in table.iterdir()} == {
+        "images-embedded.png",
+        *(f"table.{kind}" for kind in ("md", "csv", "json")),
+    }
+    assert "1 of 2 jobs finished" in (table / "table.md").read_text()
+    assert f"- failed: {bad.title}: diverged" in (table / "table.md").read_text()
+
+    reproduce.reproduce(replace(options, dry_run=True))
+    said = capsys.readouterr().out
+    assert "seed 1, 6 steps: failed, will be tried again: diverged" in said
+    assert "seed 0, 6 steps: done, PSNR" in said
+    assert "1 of 2 jobs done; about" in said
+
+
+def test_what_is_finished_is_skipped(tmp_path, jobs, instead, capsys):
+    finish(jobs[0], tmp_path)
+    ran = instead(Outcome(result_of(jobs[1], 22.0)))
+    assert reproduce.reproduce(Options(out=tmp_path)) == 0
+    assert ran == [jobs[1]]
+    assert "21.000 ± 1.414" in capsys.readouterr().out
+    assert reproduce.reproduce(Options(out=tmp_path)) == 0
+    assert ran == [jobs[1]], "now all are"
+
+
+def test_a_failed_job_is_tried_again(tmp_path, jobs, instead):
+    instead(Outcome(result_of(jobs[0])), Outcome(reason="killed"))
+    assert reproduce.reproduce(Options(out=tmp_path)) == 1
+    ran = instead(Outcome(result_of(jobs[1])))
+    assert reproduce.reproduce(Options(out=tmp_path)) == 0
+    assert ran == [jobs[1]]
+    assert JobFolder.of(jobs[1], tmp_path).read_failure() is None
+
+
+def test_a_dry_run_writes_nothing(tmp_path, jobs, capsys):
+    reproduce.reproduce(Options(out=tmp_path / "out", dry_run=True))
+    assert not (tmp_path / "out").exists()
+    said = capsys.readouterr().out
+    assert said.count("to do") == 2
+    assert "0 of 2 jobs done; no estimate: no job of this preset has finished yet" in said
+
+
+def test_a_result_edited_by_hand_stops_the_command(tmp_path, jobs):
+    finish(jobs[0], tmp_path)
+    path = JobFolder.of(jobs[0], tmp_path).result
+    path.write_text(path.read_text().replace("20.0", "30.0"))
+    for dry_run in (True, False):
+        with pytest.raises(ValueError, match=rf"{jobs[0].name}/result\.json: changed since"):
+            reproduce.reproduce(Options(out=tmp_path, dry_run=dry_run))
+
+
+def test_a_second_command_is_told(tmp_path, jobs, instead):
+    ran = instead()
+    with locked(tmp_path), pytest.raises(ValueError, match=rf"in use by process {os.getpid()}"):
+        reproduce.reproduce(Options(out=tmp_path))
+    assert not ran
+
+
+def test_a_full_disk_is_one_line_and_finished_jobs_are_kept(tmp_path, jobs, instead):
+    full = Outcome(reason="No space left on device", disk_full=True)
+    instead(Outcome(result_of(jobs[0])), full)
+    with pytest.raises(ValueError, match=r"the disk is full .* give the same command again"):
+        reproduce.reproduce(Options(out=tmp_path))
+    assert JobFolder.of(jobs[0], tmp_path).read_result(jobs[0]) is not None
+    assert not JobFolder.of(jobs[1], tmp_path).path.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(table="llff4"), "--table llff4: unknown, choose one of embedded, llff3"),
+        (Options(parallel=0), "--parallel must be at least 1, got 0"),
+        (Options(cpus=-1), "--cpus must be at least 0, got -1"),
+        (Options(address="auto"), "--address: .* needs --engine ray"),
+    ],
+)
+def test_bad_options_are_named(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        reproduce.reproduce(replace(options, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_ray_that_is_not_there_is_told(tmp_path, jobs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r'pip install "nerfreg\[ray\]"'):
+        reproduce.reproduce(Options(out=tmp_path, engine="ray"))
+
+
+class TestWork:
+    """What a job's process does."""
+
+    @pytest.fixture
+    def job(self):
+        return tiny_job()
+
+    @pytest.fixture
+    def folder(self, job, tmp_path):
+        folder = JobFolder.of(job, tmp_path)
+        folder.path.mkdir(parents=True)
+        save_config(replace(job.config, out=str(folder.run)), folder.config)
+        return folder
+
+    def steps(self, folder):
+        return [line["step"] for line in folder.log()]
+
+    def test_goes_on_from_a_checkpoint(self, job, folder):
+        train(replace(job.config, out=str(folder.run)))
+        whole = outcome(job, folder, 0).result
+        # As after a kill between steps 3 and 6.
+        later = folder.run / "checkpoints" / "step_0000006"
+        for file in later.iterdir():
+            file.unlink()
+        later.rmdir()
+        (folder.run / "metrics.json").unlink()
+        work(folder)
+        assert self.steps(folder) == [2, 4, 6]
+        assert outcome(job, folder, 0).result["metrics"]["mean"] == whole["metrics"]["mean"]
+
+    def test_begins_again_where_there_is_no_checkpoint(self, job, folder):
+        folder.run.mkdir()
+        (folder.run / "config.json").write_text('{"half')
+        work(folder)
+        assert self.steps(folder) == [2, 4, 6]
+
+    def test_points_on_the_way_are_in_the_result(self, tmp_path):
+        job = tiny_job(log=LogConfig(every=2, checkpoint_every=6, evaluate_every=2, frames=0))
+        folder = JobFolder.of(job, tmp_path)
+        train(replace(job.config, out=str(folder.run)))
+        curve = outcome(job, folder, 0).result["curve"]
+        assert [step for step, *_ in curve] == [2, 4, 6]
+        assert sorted(seconds for _, seconds, _ in curve) == [seconds for _, seconds, _ in curve]
+
+    def test_a_full_disk_is_known(self, folder, monkeypatch, capsys):
+        def full(config):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "log.jsonl")
+
+        monkeypatch.setattr(worker, "train", full)
+        monkeypatch.setattr("sys.argv", ["worker", str(folder.path)])
+        monkeypatch.setattr(worker, "_leave_with_parent", lambda: None)
+        assert worker.main() == DISK_FULL
+        assert capsys.readouterr().err.count("\n") == 1
+
+    def test_a_warning_about_keypoints_is_kept(self, job, folder):
+        train(replace(job.config, out=str(folder.run)))
+        folder.output.write_text("sfm.py:3: SupervisionWarning: test views helped\n  warn(\n" * 2)
+        assert outcome(job, folder, 0).result["warnings"] == ["test views helped"]
+
+    @pytest.mark.parametrize(
+        ("code", "output", "reason"),
+        [
+            (2, "read\nerror: no such scene\n\n", "no such scene"),
+            (1, "Traceback\n  File\nTypeError: that\n", "TypeError: that"),
+            (3, "50%\rerror: diverged: term", "diverged: term"),
+            (1, "", "exit code 1"),
+            (-9, "50%", "killed by SIGKILL; see .*output.txt"),
+            (0, "", "no readable result: .*is the run finished"),
+        ],
+    )
+    def test_a_failure_has_a_reason(self, job, folder, code, output, reason):
+        folder.output.write_text(output)
+        found = outcome(job, folder, code)
+        assert found.result is None
+        assert not found.disk_full
+        assert re.match(reason, found.reason)

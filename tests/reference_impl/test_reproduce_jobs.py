@@ -1,0 +1,236 @@
+"""Tables as data, and what they come to with the scenes at hand."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nerfreg.recipes import RECIPES
+from reference_impl.config import LogConfig, OptimizerConfig
+from reference_impl.reproduction import jobs as planning
+from reference_impl.reproduction.jobs import Request, find_scene, fingerprint, plan
+from reference_impl.reproduction.published import PUBLISHED
+from reference_impl.reproduction.tables import TABLES, Block, Table, Variant
+from reference_impl.scenes import load_scene
+from tests.reference_impl.tiny_jobs import tiny_job
+
+EMBEDDED = Request(scenes=("embedded",), seeds=1)
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return cache(load_scene)
+
+
+@pytest.fixture(autouse=True)
+def _load_each_scene_once(loaded, monkeypatch):
+    monkeypatch.setattr(planning, "load_scene", loaded)
+
+
+@pytest.fixture
+def llff(tmp_path):
+    """A folder of scenes with one of LLFF's, ten black photographs."""
+    folder = tmp_path / "data" / "llff" / "fern"
+    (folder / "images_8").mkdir(parents=True)
+    for i in range(10):
+        Image.new("RGB", (120, 90)).save(folder / "images_8" / f"{i}.png")
+    pose = np.array([[0, 1, 0, 0, 90], [-1, 0, 0, 0, 120], [0, 0, 1, 0, 100.0]])
+    poses = np.repeat(pose[None], 10, 0)
+    poses[:, 0, 3] = np.linspace(-1, 1, 10)
+    np.save(folder / "poses_bounds.npy", np.c_[poses.reshape(10, 15), np.ones(10), np.full(10, 9)])
+    return tmp_path / "data"
+
+
+class TestTables:
+    @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+    def test_names_what_there_is(self, table):
+        variants = [variant for block in table.blocks for variant in block.variants]
+        assert {variant.recipe for variant in variants} <= RECIPES.keys()
+        assert len(variants) == len(set(variants))
+        assert table.notes
+        if table.figure and table.figure.baseline:
+            assert Variant(table.figure.baseline) in variants
+
+    def test_every_table_of_a_paper_has_its_numbers_beside_it(self):
+        printed = {row.table for row in PUBLISHED}
+        assert printed == {name for name in TABLES if name not in ("embedded", "convergence")}
+        assert all(row.source for row in PUBLISHED)
+
+    @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row.table} {row.method}")
+    def test_published_numbers_are_numbers(self, row):
+        assert 5 < float(row.psnr) < 30
+        assert all(0 < float(x) < 1 for x in (row.ssim, row.lpips, row.average) if x)
+
+    def test_the_papers_whole_recipe_is_the_row_of_its_table(self):
+        def numbers(table):
+            row = next(r for r in PUBLISHED if r.table == table and r.method == "RegNeRF")
+            return row.psnr, row.ssim, row.lpips, row.average
+
+        assert numbers("ablation") == numbers("dtu3")
+
+
+class TestHash:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"steps": 7},
+            {"seed": 1},
+            {"views": 6},
+            {"recipe": "fewview"},
+            {"without": "color_prior"},
+            {"preset": "paper"},
+            {"precision": "bf16-mixed"},
+            {"optimizer": OptimizerConfig(lr_start=1e-3)},
+            {"log": LogConfig(evaluate_every=2)},
+        ],
+    )
+    def test_changes_with_what_decides_the_result(self, change):
+        assert tiny_job(**change).hash != tiny_job().hash
+        assert tiny_job(**change).name != tiny_job().name
+
+    def test_changes_with_the_scene(self):
+        assert tiny_job("fern").hash != tiny_job().hash
+        assert replace(tiny_job(), files="other").hash != tiny_job().hash
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"out": "x"}, {"resume": "x"}, {"scene": "/elsewhere"}, {"log": LogConfig(every=7)}],
+    )
+    def test_does_not_change_with_paths_and_logging(self, change):
+        job = tiny_job()
+        assert replace(job, config=replace(job.config, **change)).hash == job.hash
+
+    def test_is_the_same_tomorrow(self):
+        """Or finished jobs would run again."""
+        assert tiny_job().hash == tiny_job().hash
+        assert tiny_job(without="a,b").name.startswith("embedded-mipnerf-no_a-no_b-3v-s0-")
+
+
+class TestFingerprint:
+    def test_sees_content_names_and_sizes(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(planning, "SMALL_FILE", 4)
+        (tmp_path / "small").write_text("abcd")
+        (tmp_path / "large").write_text("abcde")
+        before = fingerprint(tmp_path)
+        (tmp_path / "small").write_text("abce")
+        assert fingerprint(tmp_path) != before
+        (tmp_path / "small").write_text("abcd")
+        (tmp_path / "large").write_text("abcdef")
+        assert fingerprint(tmp_path) != before
+        (tmp_path / "large").rename(tmp_path / "other")
+        (tmp_path / "other").write_text("abcde")
+        assert fingerprint(tmp_path) != before
+        (tmp_path / "other").rename(tmp_path / "large")
+        assert fingerprint(tmp_path) == before
+
+    def test_does_not_see_hidden_files(self, tmp_path):
+        before = fingerprint(tmp_path)
+        (tmp_path / ".cache").mkdir()
+        (tmp_path / ".cache" / "thumbnail").touch()
+        assert fingerprint(tmp_path) == before
+
+
+class TestScenes:
+    def test_lie_up_to_two_folders_deep(self, tmp_path):
+        for name in ("fern", "llff/horns", "a/b/room"):
+            (tmp_path / name).mkdir(parents=True)
+            assert find_scene(name.rpartition("/")[2], tmp_path) == str(tmp_path / name)
+
+    def test_that_are_missing_are_named_with_where_they_were_looked_for(self, tmp_path):
+        with pytest.raises(ValueError, match=rf"no folder fern: looked for {tmp_path}/fern, "):
+            find_scene("fern", tmp_path)
+        with pytest.raises(ValueError, match="scene fern needs --data FOLDER"):
+            find_scene("fern", None)
+
+    def test_of_one_name_are_not_chosen_between(self, tmp_path):
+        for place in ("a", "b"):
+            (tmp_path / place / "fern").mkdir(parents=True)
+        with pytest.raises(ValueError, match=r"several folders fern: .*a/fern, .*b/fern"):
+            find_scene("fern", tmp_path)
+
+
+class TestPlan:
+    def test_a_table_without_data(self):
+        planned = plan(TABLES["embedded"], Request(seeds=2))
+        assert not planned.missing
+        assert [job.title for job in planned.jobs] == [
+            f"embedded, {recipe}, 3 views, seed {seed}"
+            for seed in (0, 1)
+            for recipe in ("mipnerf", "regnerf", "dsnerf", "fewview")
+        ]
+        config = planned.jobs[0].config
+        assert (config.steps, config.width, config.log.frames) == (2000, 96, 0)
+
+    def test_missing_scenes_are_named_and_the_others_run(self, llff):
+        planned = plan(TABLES["llff3"], Request(data=llff, seeds=1))
+        assert {job.scene for job in planned.jobs} == {"fern"}
+        assert set(planned.missing) == {*TABLES["llff3"].scenes} - {"fern"}
+        assert "no folder trex" in planned.missing["trex"]
+        assert planned.jobs[0].config.scene == str(llff / "llff" / "fern")
+
+    def test_a_damaged_scene_is_named(self, llff):
+        (llff / "llff" / "fern" / "poses_bounds.npy").write_bytes(b"x")
+        planned = plan(TABLES["llff3"], Request(data=llff, scenes=("embedded", "fern")))
+        assert {job.scene for job in planned.jobs} == {"embedded"}
+        assert "poses_bounds.npy" in planned.missing["fern"]
+
+    def test_smaller_photographs_than_the_papers_come_as_they_are(self, llff):
+        request = Request("paper", 1, llff, ("fern",))
+        config = plan(TABLES["llff3"], request).jobs[0].config
+        assert config.width == 120
+        assert config.steps == round(500 * 3 * 90 * 120 / 4096)
+
+    def test_larger_photographs_are_reduced_to_the_papers_size(self, llff):
+        table = replace(TABLES["llff3"], size=(60, 45))
+        planned = plan(table, Request("paper", 1, llff, ("fern",)))
+        assert planned.jobs[0].config.width == 60
+
+    def test_none_of_the_scenes_is_an_error(self, tmp_path):
+        with pytest.raises(ValueError, match=r"--table llff3: none of its scenes.* needs --data"):
+            plan(TABLES["llff3"], Request())
+        with pytest.raises(ValueError, match=r"none of its scenes can run: no folder fern"):
+            plan(TABLES["llff3"], Request(data=tmp_path))
+
+    @pytest.mark.parametrize(("name", "least"), [("seeds", 1), ("steps", 0)])
+    def test_numbers_are_checked(self, name, least):
+        with pytest.raises(ValueError, match=f"--{name} must be at least {least}"):
+            plan(TABLES["embedded"], Request(**{name: least - 1}))
+
+    def test_an_ablation_leaves_out_what_is_there(self, llff):
+        def left_out(scene, data=None):
+            planned = plan(TABLES["ablation"], Request(seeds=1, scenes=(scene,), data=data))
+            variants = [job.variant for job in planned.jobs]
+            return [v.without for v in variants if v.recipe == "fewview"]
+
+        expected = [
+            (),
+            ("annealing",),
+            ("depth_smoothness",),
+            ("depth_kl",),
+            ("depth_smoothness", "depth_kl"),
+            ("annealing", "depth_kl"),
+            ("annealing", "depth_smoothness"),
+        ]
+        assert left_out("embedded") == expected
+        masked = [tuple(p.replace("annealing", "frequency_mask") for p in v) for v in expected]
+        assert sorted(left_out("fern", llff)) == sorted(masked)
+
+    def test_points_on_the_way_are_spread_over_the_steps(self):
+        jobs = plan(TABLES["convergence"], replace(EMBEDDED, steps=100)).jobs
+        assert {job.config.log.evaluate_every for job in jobs} == {4}
+
+    def test_tables_share_their_jobs(self):
+        """What one has finished the other need not run."""
+        names = [
+            {job.name for job in plan(TABLES[table], EMBEDDED).jobs}
+            for table in ("embedded", "data-efficiency", "ablation")
+        ]
+        assert len(names[0] & names[1]) == 3
+        assert len(names[0] & names[2]) == 2
+
+    def test_a_setting_in_two_blocks_runs_once(self):
+        block = Block((Variant("mipnerf"),), (3,))
+        table = Table("t", "t", ("embedded",), (block, block))
+        assert len(plan(table, EMBEDDED).jobs) == 1
