@@ -20,6 +20,9 @@ SMALL_FILE = 2**20
 # Where below the data folder a scene may lie.
 PLACES = ("{}", "*/{}", "*/*/{}")
 
+# Where things lie decides nothing.
+PATHS = ("out", "resume", "scene", "keypoints_cache", "lpips_weights")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -53,7 +56,7 @@ class Job:
         Device and precision count as they were asked for: what ``auto`` became is in the result.
         """
         decides = dataclasses.asdict(self.config)
-        for option in ("out", "resume", "dry_run", "log", "scene"):
+        for option in (*PATHS, "dry_run", "log"):
             del decides[option]
         decides |= {"evaluate_every": self.config.log.evaluate_every, "scene": self.scene}
         return _digest({"version": __version__, "files": self.files, "config": decides})

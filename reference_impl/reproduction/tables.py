@@ -5,11 +5,11 @@ Paper sizes are those of the protocols; what differs from a paper is said in a t
 
 from dataclasses import dataclass
 
+from reference_impl.protocols import PROTOCOLS
+
 __all__ = ["TABLES", "Block", "Figure", "Table", "Variant"]
 
-LLFF = ("fern", "flower", "fortress", "horns", "leaves", "orchids", "room", "trex")
-DTU = tuple(f"scan{i}" for i in (8, 21, 30, 31, 34, 38, 40, 41, 45, 55, 63, 82, 103, 110, 114))
-BLENDER = ("chair", "drums", "ficus", "hotdog", "lego", "materials", "mic", "ship")
+LLFF, DTU, BLENDER = (PROTOCOLS[name].scenes for name in ("llff-regnerf", "dtu", "blender-8"))
 
 
 @dataclass(frozen=True)
