@@ -73,9 +73,11 @@ class GaussianMixture:
         factors = list[Tensor]()
         for k, mean in enumerate(self.mean):
             covariance = x.new_zeros(x.shape[1], x.shape[1])
-            for part, share_k in zip(x.split(BLOCK), share[:, k : k + 1].split(BLOCK), strict=True):
-                centred = part - mean
-                covariance.addmm_((centred * share_k).T, centred)
+            # Nearly every patch is nearly all one component's: the others' are left out.
+            (members,) = (share[:, k] > 1e-9).nonzero(as_tuple=True)
+            for part in members.split(BLOCK):
+                centred = x[part] - mean
+                covariance.addmm_((centred * share[part, k : k + 1]).T, centred)
             covariance /= weight[k]
             # A tenth of the noise keeps a component invertible that holds few patches.
             covariance.diagonal().add_(0.1 * NOISE)

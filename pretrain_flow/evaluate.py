@@ -52,9 +52,9 @@ class Evaluation:
     ones. For a fair comparison, those that the prior was trained on."""
     patches: int = 256
     """Patches from each photograph measured on."""
-    fit_patches: int = 30000
+    fit_patches: int = 60000
     """Patches that the simpler densities are fitted to."""
-    components: tuple[int, ...] = (4, 8, 16)
+    components: tuple[int, ...] = (8, 16, 32)
     """Numbers of Gaussians to try in the mixture; a fifth of the photographs that the densities
     are fitted to decides."""
     min_downscale: float = 1.0
@@ -132,6 +132,7 @@ def evaluate(evaluation: Evaluation) -> dict[str, Any]:
         "step": told.get("step"),
         "images": evaluation.images or "embedded",
         "train_images": evaluation.train_images or "embedded",
+        "fit_patches": evaluation.fit_patches,
         "photographs": len(photographs),
         "patches": len(levels),
         "skipped": skipped.reasons,
@@ -205,7 +206,8 @@ def table(result: dict[str, Any]) -> str:
     """The result in Markdown."""
     lines = [
         f"{result['photographs']} photographs ({result['images']}), {result['patches']} patches;"
-        f" simpler densities fitted to: {result['train_images']}.",
+        f" simpler densities fitted to {result['fit_patches']} patches of:"
+        f" {result['train_images']}.",
         "",
         "| density | bits per dimension | standard error over photographs |",
         "|---|---|---|",

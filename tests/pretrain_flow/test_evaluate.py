@@ -42,7 +42,7 @@ def asked(tmp_path, folder, photographs):
     )
 
 
-def test_the_table_compares_like_with_like(asked, tmp_path):
+def test_the_table_compares_like_with_like(asked, tmp_path, folder):
     result = evaluate(asked)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == result
     rows = {name: row["mean"] for name, row in result["bits_per_dim"].items()}
@@ -58,6 +58,7 @@ def test_the_table_compares_like_with_like(asked, tmp_path):
     assert result["patches"] == 192
     assert result["skipped"] == {}
     table = (tmp_path / "evaluation.md").read_text()
+    assert f"192 patches; simpler densities fitted to 3000 patches of: {folder}." in table
     for name in [*rows, *UNNATURAL, *MISLEADING]:
         assert f"| {name}" in table
     assert f"| RealNVP | {flow:.3f} |" in table
