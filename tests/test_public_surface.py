@@ -239,7 +239,11 @@ def test_the_index_has_a_row_for_each_page():
     assert set(rows.values()) == {page.stem for page in DOCS.glob("*.md")} - {"README"}
 
 
-@pytest.mark.parametrize("names", [["nerfreg"], ROOMS], ids=["nerfreg", "rooms"])
+# The one room that is built of the flow's library; nobody opens it before a flow is used.
+LIGHT = [room for room in ROOMS if room != "nerfreg.priors"]
+
+
+@pytest.mark.parametrize("names", [["nerfreg"], LIGHT], ids=["nerfreg", "rooms"])
 def test_import_is_light(names):
     """Extras and the flow's library are imported when they are used, not before."""
     code = f"import json, sys, {', '.join(names)}; print(json.dumps(sorted(sys.modules)))"
