@@ -409,3 +409,16 @@ def test_the_shipped_flow_compiles_as_one_graph(shipped: FlowColorPrior, unhooke
     torch.testing.assert_close(values[1], values[0])
     gradients = [torch.autograd.grad(value.sum(), rgb)[0] for value in values]
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_on_cuda_it_scores_as_on_the_cpu() -> None:
+    prior, rgb = FlowColorPrior.from_pretrained(), photographs()[:64] / 255
+    expected = prior(rgb)
+    host = nn.Sequential(prior).cuda()
+    on_cuda = rgb.cuda().requires_grad_()
+    value = host(on_cuda)
+    value.backward()
+    torch.testing.assert_close(value.cpu(), expected, rtol=1e-4, atol=1e-4)
+    assert on_cuda.grad is not None
+    assert on_cuda.grad.isfinite().all()
