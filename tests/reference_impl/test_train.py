@@ -79,7 +79,7 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe, options_of
     assert expected <= set(lines[-1]["values"])
     assert set(lines[-1]["values"]) == set(lines[-1]["weights"])
     metrics = json.loads((run / "metrics.json").read_text())
-    assert set(metrics["mean"]) == {"psnr", "ssim", "depth_mae"}
+    assert set(metrics["mean"]) == {"psnr", "ssim", "ssim_released", "depth_mae"}
     assert len(metrics["images"]) == 6
     assert not set(metrics["train"]) & set(metrics["images"])
     assert metrics["mean"]["psnr"] == pytest.approx(
