@@ -253,6 +253,7 @@ def measure(run, model, octaves=None):
         found[scene.names[view]] = {
             "psnr": metrics.psnr(rgb, truth),
             "ssim": metrics.ssim(rgb, truth),
+            "ssim_released": metrics.ssim_released(rgb, truth),
             "depth_error": metrics.median(errors),
             "points": len(errors),
         }
