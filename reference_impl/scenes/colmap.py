@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from nerfreg.supervision import SparseModel, read_colmap
-from nerfreg.views import Cameras, invert_pose
+from nerfreg.views import invert_pose
 from reference_impl.scenes import inward, sfm, splits
 from reference_impl.scenes.images import image_size, load_images
 from reference_impl.scenes.scene import Scene, SceneError
@@ -53,27 +53,16 @@ def load_colmap(
         raise SceneError(paths[0], f"{shapes}: not the same shape")
     images = load_images(paths, width)
     c2w = invert_pose(torch.from_numpy(model.world_to_camera[order]))
-    placed, _ = inward.centred(path, c2w)
-    try:
-        cameras = Cameras.from_opencv(placed, torch.from_numpy(model.intrinsics[order]), *theirs)
-    except ValueError as error:
-        raise SceneError(path, str(error)) from error
-    cameras = cameras.resized(images.shape[2], images.shape[1]).to(dtype=torch.float32)
-    known = sfm.training_keypoints(folder, cameras, names, train)
-    near, far = inward.bounds(known)
-    return Scene(
-        name=folder.name,
+    return inward.make_scene(
+        folder,
+        path,
+        c2w=c2w,
+        intrinsics=torch.from_numpy(model.intrinsics[order]),
+        size=theirs,
         images=images,
-        cameras=cameras,
         names=names,
-        train=train,
-        test=test,
-        near=near,
-        far=far,
-        unseen=inward.unseen(cameras[train], near, far),
-        split=splits.EVENLY_SPACED.format(len(names), n_views),
-        keypoints=known if keypoints else {},
-        points=sfm.held_out_points(folder, cameras, names, train),
+        split=(train, test),
+        keypoints=keypoints,
     )
 
 

@@ -6,11 +6,9 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from nerfreg.views import Cameras
-from reference_impl.scenes import inward, sfm, splits
+from reference_impl.scenes import inward, splits
 from reference_impl.scenes.dtu import CALIBRATED_WIDTH, N_VIEWS, dtu_scene, is_scan
 from reference_impl.scenes.images import image_size, list_images, load_images
 from reference_impl.scenes.masks import load_masks, of_photographs
@@ -75,28 +73,16 @@ def load_idr(
         raise SceneError(folder, str(error)) from None
     intrinsics[:, :2] /= factor
     images = load_images(paths, width)
-    placed, _ = inward.centred(source, c2w)
-    try:
-        cameras = Cameras.from_opencv(placed, intrinsics, *size)
-    except ValueError as error:
-        raise SceneError(source, str(error)) from error
-    cameras = cameras.resized(images.shape[2], images.shape[1]).to(dtype=torch.float32)
-    names = [path.name for path in paths]
-    known = sfm.training_keypoints(folder, cameras, names, train)
-    near, far = inward.bounds(known)
-    return Scene(
-        name=folder.name,
+    return inward.make_scene(
+        folder,
+        source,
+        c2w=c2w,
+        intrinsics=intrinsics,
+        size=size,
         images=images,
-        cameras=cameras,
-        names=names,
-        train=train,
-        test=test,
-        near=near,
-        far=far,
-        unseen=inward.unseen(cameras[train], near, far),
-        split=splits.EVENLY_SPACED.format(len(paths), n_views),
-        keypoints=known if keypoints else {},
-        points=sfm.held_out_points(folder, cameras, names, train),
+        names=[path.name for path in paths],
+        split=(train, test),
+        keypoints=keypoints,
         masks=load_masks(masks, size, width),
     )
 

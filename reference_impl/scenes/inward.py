@@ -13,9 +13,10 @@ from nerfreg.views import (
     PoseDistribution,
     focus_point,
 )
-from reference_impl.scenes.scene import SceneError
+from reference_impl.scenes import sfm, splits
+from reference_impl.scenes.scene import Scene, SceneError
 
-__all__ = ["bounds", "centred", "unseen"]
+__all__ = ["bounds", "centred", "make_scene", "unseen"]
 
 # Cameras stand at this mean distance from what they look at, as around the Blender scenes, for
 # which the frequencies of the positional encoding were chosen.
@@ -79,3 +80,59 @@ def unseen(train: Cameras, near: float, far: float) -> PoseDistribution:
         return AroundFocusPoses.from_cameras(train)
     except ValueError:
         return ForwardFacingPoses.from_cameras(train, near, far)
+
+
+def make_scene(
+    folder: Path,
+    source: Path,
+    *,
+    c2w: Tensor,
+    intrinsics: Tensor,
+    size: tuple[int, int],
+    images: Tensor,
+    names: list[str],
+    split: tuple[list[int], list[int]],
+    keypoints: bool,
+    masks: dict[int, Tensor] | None = None,
+) -> Scene:
+    """Make a scene of a capture around something, with what its COLMAP models know.
+
+    Args:
+        folder: of the capture.
+        source: of the cameras, for errors.
+        c2w: (N, 3, 4) camera-to-world, OpenCV axes, in the capture's world.
+        intrinsics: (N, 3, 3) for photographs of ``size``.
+        size: (width, height) that the intrinsics are of; the images may be smaller.
+        images: (N, H, W, 3) uint8.
+        names: of the photographs.
+        split: training and test views, evenly spaced.
+        keypoints: give the scene its training views' keypoints; the bounds rest on them anyhow.
+        masks: of the object.
+
+    Raises:
+        SceneError: the cameras cannot be used.
+    """
+    placed, _ = centred(source, c2w)
+    try:
+        cameras = Cameras.from_opencv(placed, intrinsics, *size)
+    except ValueError as error:
+        raise SceneError(source, str(error)) from error
+    cameras = cameras.resized(images.shape[2], images.shape[1]).to(dtype=torch.float32)
+    train, test = split
+    known = sfm.training_keypoints(folder, cameras, names, train)
+    near, far = bounds(known)
+    return Scene(
+        name=folder.name,
+        images=images,
+        cameras=cameras,
+        names=names,
+        train=train,
+        test=test,
+        near=near,
+        far=far,
+        unseen=unseen(cameras[train], near, far),
+        split=splits.EVENLY_SPACED.format(len(names), len(train)),
+        keypoints=known if keypoints else {},
+        points=sfm.held_out_points(folder, cameras, names, train),
+        masks=masks or {},
+    )

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nerfreg.views import Cameras, opengl_to_opencv
-from reference_impl.scenes import inward, sfm, splits
+from nerfreg.views import opengl_to_opencv
+from reference_impl.scenes import inward, splits
 from reference_impl.scenes.images import ENDINGS, Distortion, image_size, load_images
 from reference_impl.scenes.scene import Scene, SceneError
 
@@ -99,28 +99,16 @@ def load_transforms_json(
         width,
         undistort=lambda i, photo: lenses[i].undistort(photo, matrices[i]),
     )
-    poses, _ = inward.centred(source, opengl_to_opencv(torch.stack([f.pose for f in frames])))
-    try:
-        cameras = Cameras.from_opencv(poses, matrices, *size)
-    except ValueError as error:
-        raise SceneError(source, str(error)) from error
-    cameras = cameras.resized(images.shape[2], images.shape[1]).to(dtype=torch.float32)
-    names = [frame.name for frame in frames]
-    known = sfm.training_keypoints(folder, cameras, names, train)
-    near, far = inward.bounds(known)
-    return Scene(
-        name=folder.name,
+    return inward.make_scene(
+        folder,
+        source,
+        c2w=opengl_to_opencv(torch.stack([f.pose for f in frames])),
+        intrinsics=matrices,
+        size=size,
         images=images,
-        cameras=cameras,
-        names=names,
-        train=train,
-        test=test,
-        near=near,
-        far=far,
-        unseen=inward.unseen(cameras[train], near, far),
-        split=splits.EVENLY_SPACED.format(len(frames), n_views),
-        keypoints=known if keypoints else {},
-        points=sfm.held_out_points(folder, cameras, names, train),
+        names=[frame.name for frame in frames],
+        split=(train, test),
+        keypoints=keypoints,
     )
 
 
