@@ -39,7 +39,7 @@ from pretrain_flow.draws import torch_rng
 from pretrain_flow.plots import draw_kinds, draw_loss, draw_samples, pyplot
 from pretrain_flow.scores import bits, bits_by_kind, mean_over_photographs, tell_apart
 from reference_impl import checkpoints
-from reference_impl.command_line import exit_code
+from reference_impl.command_line import require_resume_alone, training_exit_code
 from reference_impl.config import load_config, resolve_device, save_config
 from reference_impl.run_folder import name_run, trim_log, written_whole
 from reference_impl.stop_request import StopRequest
@@ -445,25 +445,14 @@ def summary(result: dict[str, Any]) -> str:
 def parse(arguments: list[str]) -> Config:
     """The configuration asked for."""
     config = tyro.cli(Config, args=arguments, description=__doc__)
-    if config.resume and replace(config, resume="", device="auto") != Config():
-        raise ValueError(
-            f"--resume {config.resume}: goes on with the run's own configuration, so no other"
-            " option than --device can be given"
-        )
+    require_resume_alone(config, Config())
     check(config)
     return config
 
 
 def main() -> int:
     """Run from the command line: 0 done, 2 bad input, 3 a non-finite loss, 130 stopped."""
-    try:
-        return exit_code(lambda: train(parse(sys.argv[1:])))
-    except KeyboardInterrupt as stopped:
-        print(f"\n{str(stopped) or 'stopped outside of training'}", file=sys.stderr)
-        return 130
-    except NonFiniteLossError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
+    return training_exit_code(lambda: train(parse(sys.argv[1:])))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from reference_impl import checkpoints, perceptual
 from reference_impl.batches import BatchSampler
-from reference_impl.command_line import exit_code
+from reference_impl.command_line import require_resume_alone, training_exit_code
 from reference_impl.config import (
     PRESETS,
     Config,
@@ -42,7 +42,7 @@ from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
 from reference_impl.run_folder import name_run, trim_log
 from reference_impl.stop_request import StopRequest
-from reference_impl.watch import NonFiniteLossError, Watch
+from reference_impl.watch import Watch
 
 PREVIEW = "preview.png"
 
@@ -275,25 +275,14 @@ def parse(arguments: list[str]) -> Config:
     config = tyro.cli(
         Config, args=arguments, default=PRESETS.get(preset, PRESETS["small"])(), description=__doc__
     )
-    if config.resume and replace(config, resume="", device="auto") != PRESETS["small"]():
-        raise ValueError(
-            f"--resume {config.resume}: goes on with the run's own configuration, so no other"
-            " option than --device can be given"
-        )
+    require_resume_alone(config, PRESETS["small"]())
     check(config)
     return config
 
 
 def main() -> int:
     """Run from the command line: 0 done, 2 bad input, 3 a non-finite loss, 130 stopped."""
-    try:
-        return exit_code(lambda: train(parse(sys.argv[1:])))
-    except KeyboardInterrupt as stopped:
-        print(f"\n{str(stopped) or 'stopped outside of training'}", file=sys.stderr)
-        return 130
-    except NonFiniteLossError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
+    return training_exit_code(lambda: train(parse(sys.argv[1:])))
 
 
 if __name__ == "__main__":
