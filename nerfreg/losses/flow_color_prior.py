@@ -80,7 +80,8 @@ def flow_color_prior(
     one scaled by 3 give finite values and gradients. With ``max_gradient`` the gradient's
     direction is exact, its length not that of the value's slope; one that is not finite becomes 0.
     All windows are scored at once: at a stride of P/2 a pixel is held four times, and an image of
-    378×504 pixels takes some 0.5 GB. ``torch.func`` transforms do not know the bound's operator.
+    378×504 pixels takes 0.6 GB, its gradient included. ``torch.func`` transforms do not know the
+    bound's operator.
 
     Source: Niemeyer et al. 2022 (RegNeRF), appearance regularisation. *Differs from upstream in:*
     the printed formula shows no log|det|; here the change of variables is complete. Nothing of

@@ -28,7 +28,8 @@ def regnerf(
             subject. The published start, 400, flattens a field that has had no time to learn onto
             the near plane. The coarse level's weight is then 0.01, and there are half as many patch
             rays as training rays.
-        color_prior: with the flow that nerfreg ships; ``False``: geometry alone, as released.
+        color_prior: with the flow that nerfreg ships, at weight 1e-3 after a warm-up over a quarter
+            of the steps (docs/results.md); ``False``: geometry alone, as released.
 
     Source: Niemeyer et al., RegNeRF, CVPR 2022; numbers from its released configurations: weight
     400 -> 0.1 over 512 steps, coarse level 0.1, opacity-weighted, one 8x8 patch's ray per training

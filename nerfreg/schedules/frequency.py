@@ -43,10 +43,10 @@ class FrequencyMask:
     Source: Yang et al. 2023 (FreeNeRF), frequency regularization, with start = 0 beside the
     position itself and N = 90, 70 and 50 % of the steps for 3, 6 and 9 views. *Differs from
     upstream in:* upstream counts groups of three columns, not octaves: the position itself is its
-    first group, and a sine and a cosine are
-    two. Its JAX code lays them over features sorted as all sines, then all cosines, so that
-    half-way every sine is visible and no cosine (``columns(…, "released")``); its torch code for
-    DietNeRF shows the sine of an octave before the cosine. Here one weight counts for both.
+    first group, and a sine and a cosine are two. Its JAX code lays them over features sorted as all
+    sines, then all cosines, so that half-way every sine is visible and no cosine
+    (``columns(…, "released")``); its torch code for DietNeRF shows the sine of an octave before the
+    cosine. Here one weight counts for both.
     Upstream masks the view direction's encoding alike: call this for it as well. It keeps weights
     within [1e-8, 1 − 1e-8]; here they reach 0 and 1.
 
