@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MIN_POINTS = 100  # with fewer, poses hang on a handful of matches
+MIN_POINTS = 200  # with fewer, poses and focal length hang on a handful of matches
+FOCAL = (0.4, 3.0)  # of widths: beyond, the reconstruction is a false one, not a lens
 
 
 def find_poses(photos: Path, capture: Path) -> str:
@@ -47,18 +48,22 @@ def find_poses(photos: Path, capture: Path) -> str:
     pycolmap.undistort_images(capture, distorted / str(best), photos)
 
     model = models[best]
+    camera = next(iter(model.cameras.values()))
+    focal = camera.mean_focal_length()
     found = sorted(image.name for image in model.images.values())
     lost = sorted({image.name for image in pycolmap.Database.open(database).read_all_images()})
     lost = [name for name in lost if name not in found]
     lines = [
         f"{len(found)} photographs with a pose, {model.num_points3D()} points,"
         f" reprojection error {model.compute_mean_reprojection_error():.2f} pixels,"
-        f" focal length {next(iter(model.cameras.values())).mean_focal_length():.1f} pixels"
+        f" focal length {focal:.1f} pixels of {camera.width}"
     ]
     if lost:
         lines.append(f"without a pose, left out: {', '.join(lost)}")
     if model.num_points3D() < MIN_POINTS:
         lines.append(f"fewer than {MIN_POINTS} points: do not trust these poses, take more photos")
+    if not FOCAL[0] < focal / camera.width < FOCAL[1]:
+        lines.append("no lens has this focal length: a false model, do not use it")
     return "\n".join(lines)
 
 
