@@ -154,9 +154,9 @@ def measure(scene: Scene, field: Field) -> tuple[float, float]:
     return sum(psnr) / len(psnr), sum(error) / len(error)
 
 
-def main(n_steps: int) -> dict[str, tuple[float, float]]:
+def main(n_steps: int, width: int | None = None) -> dict[str, tuple[float, float]]:
     """Train without and with regularizers; return PSNR and depth error of each."""
-    scene = load_scene("embedded", 3)
+    scene = load_scene("embedded", 3, width=width)
     print(f"training photographs: {', '.join(scene.names[i] for i in scene.train)}")
     print(f"{len(scene.test)} others test; depth from {scene.near:.2f} to {scene.far:.2f}")
     results = {}
