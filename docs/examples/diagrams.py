@@ -7,7 +7,7 @@ legible on any page; text stays text. Where a picture shows numbers, nerfreg com
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from math import cos, hypot, radians, sin, tau
 from pathlib import Path
@@ -70,11 +70,11 @@ class Drawing:
         head = [(x2 - 8 * ux + side * 4 * uy, y2 - 8 * uy - side * 4 * ux) for side in (1, -1)]
         self.polygon([(x2, y2), *head], "solid" if kind == "ink" else f"fill-{kind}")
 
-    def polygon(self, points: list[tuple[float, float]], kind: str, **k: str) -> None:
+    def polygon(self, points: Sequence[tuple[float, float]], kind: str, **k: str) -> None:
         """Add a closed shape."""
         self.add("polygon", kind, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points), **k)
 
-    def path(self, points: list[tuple[float, float]], kind: str = "ink", **k: str) -> None:
+    def path(self, points: Sequence[tuple[float, float]], kind: str = "ink", **k: str) -> None:
         """Add an open run of lines."""
         points_text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         self.add("polyline", kind, points=points_text, **k)
