@@ -131,7 +131,11 @@ def fog() -> Drawing:
         for x, y, angle in cameras:
             for swing in (-14, 0, 14):
                 a = radians(angle + swing)
-                reach = (y - 92) / sin(a) if not left else 52
+                reach = 52.0
+                while not left and y - reach * sin(a) > 80 - 22 * sin(
+                    tau * (x + reach * cos(a) - 60) / 330
+                ):
+                    reach += 1
                 d.line(x, y, x + reach * cos(a), y - reach * sin(a), "faint")
             if left:
                 for swing in range(-16, 17, 4):
