@@ -23,6 +23,7 @@ import tyro
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
+from nerfreg import GradientShares
 from reference_impl import checkpoints, perceptual
 from reference_impl.batches import BatchSampler
 from reference_impl.command_line import require_resume_alone, training_exit_code
@@ -192,6 +193,14 @@ def train(config: Config) -> Path:
             )
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            done = step + 1
+            every = config.log.gradient_shares_every
+            if every and done % every == 0 and fabric.is_global_zero:
+                paused = time.perf_counter()
+                with fabric.autocast():
+                    shares = step_module.gradient_shares(step, generator, model)
+                write(shares_line(shares, done, paused - started))
+                started += time.perf_counter() - paused  # looking is no training
             total, values, weights = wrapped(step, generator)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(total)
@@ -201,7 +210,6 @@ def train(config: Config) -> Path:
             optimizer.step()
             watch.record(step, {**values, "total": total.detach(), "gradient norm": norm})
             bar.update()
-            done = step + 1
             if done % config.log.every == 0 or done == config.steps:
                 watch.check(folder)
                 psnr = -10 * math.log10(max(float(values["color"]) / 3, 1e-10))
@@ -241,6 +249,16 @@ def train(config: Config) -> Path:
         fabric.print(summary(result))
         fabric.print(f"done: {folder}")
     return folder
+
+
+def shares_line(found: GradientShares, step: int, seconds: float) -> dict[str, Any]:
+    """The line of the log for what each term contributes to the gradient."""
+    return {
+        "step": step,
+        "seconds": round(seconds, 2),
+        "gradient_norms": {name: float(norm) for name, norm in found.norms.items()},
+        "gradient_shares": {name: float(share) for name, share in found.shares.items()},
+    }
 
 
 def flatten(line: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
