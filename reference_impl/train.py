@@ -42,6 +42,7 @@ from reference_impl.ray_space import RaySpace
 from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
 from reference_impl.run_folder import name_run, trim_log
+from reference_impl.session import add_session, command_line
 from reference_impl.stop_request import StopRequest
 from reference_impl.watch import Watch
 
@@ -83,8 +84,13 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
     return "\n".join([*lines, step.objective.describe()])
 
 
-def train(config: Config) -> Path:
-    """Run a training from a configuration; returns the run's folder."""
+def train(config: Config, command: str = "") -> Path:
+    """Run a training from a configuration; returns the run's folder.
+
+    Args:
+        config: what to train.
+        command: that a person typed, for the record.
+    """
     resumed, asked = Path(config.resume) if config.resume else None, config.device
     if resumed is None:
         run = Run.of(replace(config, device=resolve_device(asked)))
@@ -147,6 +153,7 @@ def train(config: Config) -> Path:
             run.save_views(folder)
         else:
             trim_log(folder / "log.jsonl", first)
+        add_session(folder, step=first, device=device, command=command)
     fabric.barrier()
     fabric.print(f"run       {folder}")
 
@@ -300,7 +307,7 @@ def parse(arguments: list[str]) -> Config:
 
 def main() -> int:
     """Run from the command line: 0 done, 2 bad input, 3 a non-finite loss, 130 stopped."""
-    return training_exit_code(lambda: train(parse(sys.argv[1:])))
+    return training_exit_code(lambda: train(parse(sys.argv[1:]), command_line(sys.argv)))
 
 
 if __name__ == "__main__":

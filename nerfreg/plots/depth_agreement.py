@@ -68,28 +68,29 @@ def plot_depth_agreement(
     if directions is not None:
         # tan of the angle to the optical axis: how far from the principal point, in focal lengths.
         off_axis = np.sqrt(np.maximum(length**2 - 1, 0))
-        _ratio(axes[1], off_axis, y / x, found.slope)
+        _ratio(axes[1], off_axis, y / x)
     figure.suptitle(f"likely: {found.likely}", fontsize=11)
     return figure
 
 
-def _ratio(axes: Any, off_axis: Any, ratio: Any, slope: float) -> None:
+def _ratio(axes: Any, off_axis: Any, ratio: Any) -> None:
     """The ratio of the depths over how far off the axis, with what mistakes of kind look like."""
     far = float(off_axis.max()) or 1.0
     low, high = np.quantile(ratio, [0.02, 0.98])
     margin = 0.25 * max(high - low, 0.1)
     _cloud(axes, off_axis, ratio, (0, far), (low - margin, high + margin))
-    grid = np.linspace(0, far, 50)
-    length = np.sqrt(1 + grid**2)
     medians = medians_along(off_axis, ratio)
-    centre = medians[1][0] * np.sqrt(1 + medians[0][0] ** 2) ** (0 if slope != slope else -slope)
-    lines = {
-        "of one kind": np.ones_like(length),
-        "rendered z-depth, true distance": 1 / length,
-        "rendered distance, true z-depth": length,
+    grid = np.linspace(0, far, 50)
+    # ‖d‖ against that of the first median, through which every line passes.
+    length = np.sqrt((1 + grid**2) / (1 + medians[0][0] ** 2))
+    powers = {
+        "of one kind": 0,
+        "rendered z-depth, true distance": -1,
+        "rendered distance, true z-depth": 1,
     }
-    for (label, line), color in zip(lines.items(), ("C1", "C2", "C3"), strict=True):
-        axes.plot(grid, centre * line, color=color, linestyle="--", linewidth=1, label=label)
+    for (label, power), color in zip(powers.items(), ("C1", "C2", "C3"), strict=True):
+        line = medians[1][0] * length**power
+        axes.plot(grid, line, color=color, linestyle="--", linewidth=1, label=label)
     axes.plot(*medians, color="black", marker="o", markersize=4, label="median")
     axes.set(
         xlabel="from the principal point outwards (focal lengths)",

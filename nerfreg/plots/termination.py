@@ -90,30 +90,29 @@ def plot_termination(
     )
     if deviation is not None and not deviation > 0:
         raise ValueError(f"{name}: std must be > 0, got {deviation:g}")
-    shown = {"ray": RayTermination(weights, starts, ends, ray_indices, n_rays)}
+    one = _one_ray(RayTermination(weights, starts, ends, ray_indices, n_rays), chosen)
+    rays = {"ray": one}
     if before is not None:
-        shown = {"before": before, **shown}
-    rays = {label: _one_ray(given, chosen) for label, given in shown.items()}
+        rays = {"before": _one_ray(before, chosen), "after": one}
     axes = new_figure(name, 6.5, 3.4).add_subplot() if ax is None else ax
-    for (label, one), color in zip(rays.items(), ("0.6", "C0")[-len(rays) :], strict=True):
-        heights, edges = _outline(one, one.weights)
-        words = [f"{one.opacity:.0%} stops"]
-        if one.beyond > 0:
-            words.append(f"{one.beyond:.0%} beyond the last bound")
+    for (label, drawn), color in zip(rays.items(), ("0.6", "C0")[-len(rays) :], strict=True):
+        heights, edges = _outline(drawn, drawn.weights)
+        words = [f"{drawn.opacity:.0%} stops"]
+        if drawn.beyond > 0:
+            words.append(f"{drawn.beyond:.0%} of it beyond the last bound")
         axes.stairs(heights, edges, color=color, fill=True, alpha=0.35)
         axes.stairs(heights, edges, color=color, label=f"{label}: {', '.join(words)}")
-    ray_drawn = rays["ray"]
-    axes.axvline(ray_drawn.expected, color="C0", label=f"expected {ray_drawn.expected:.4g}")
-    median = f"median {ray_drawn.median:.4g}"
-    axes.axvline(ray_drawn.median, color="C0", linestyle="--", label=median)
+    axes.axvline(one.expected, color="C0", label=f"expected {one.expected:.4g}")
+    median = f"median {one.median:.4g}"
+    axes.axvline(one.median, color="C0", linestyle="--", label=median)
     if mean is not None:
-        _draw_target(axes, ray_drawn, mean, deviation)
+        _draw_target(axes, one, mean, deviation)
     axes.set(
         xlabel=kind, ylabel="probability of stopping, per unit", xlim=_range(rays, mean, deviation)
     )
     divergences = []
     if mean is not None and deviation is not None:
-        divergences = [f"{_kl(one, mean, deviation):.2f}" for one in rays.values()]
+        divergences = [f"{_kl(drawn, mean, deviation):.2f}" for drawn in rays.values()]
     numbers = f"KL {' → '.join(divergences)} nats" if divergences else ""
     axes.set_title(": ".join(filter(None, (title, numbers))), fontsize=10)
     axes.set_ylim(bottom=0)
@@ -182,9 +181,11 @@ def _outline(one: _Ray, mass: Numbers) -> tuple[Numbers, Numbers]:
     starts, ends, mass = one.starts[bounded], one.ends[bounded], mass[bounded]
     if not len(starts):
         return np.zeros(1), np.array([0.0, 1.0])
-    # Every interval and the gap behind it, which may have no width.
+    # Every interval, and the gap behind it where there is one.
     heights = np.stack([mass / (ends - starts), np.zeros_like(mass)], -1).reshape(-1)[:-1]
-    return heights, np.stack([starts, ends], -1).reshape(-1)
+    edges = np.stack([starts, ends], -1).reshape(-1)
+    kept = np.diff(edges) > 0
+    return heights[kept], np.append(edges[:-1][kept], edges[-1])
 
 
 def _draw_target(axes: Any, one: _Ray, mean: float, std: float | None) -> None:
@@ -192,7 +193,6 @@ def _draw_target(axes: Any, one: _Ray, mean: float, std: float | None) -> None:
     if std is None:
         axes.axvline(mean, color="C1", linewidth=2, label=f"target {mean:.4g}")
         return
-    # 1 - Φ, from either side.
     low, high = ((x - mean) / std for x in (one.starts, one.ends))
     mass = 0.5 * (erfc(low * math.sqrt(0.5)) - erfc(high * math.sqrt(0.5)))
     heights, edges = _outline(one, mass)
@@ -211,12 +211,14 @@ def _draw_target(axes: Any, one: _Ray, mean: float, std: float | None) -> None:
 
 
 def _range(rays: dict[str, _Ray], mean: float | None, std: float | None) -> tuple[float, float]:
-    """The t that hold all but a thousandth of what stops, and the target."""
+    """The t between which all but the outermost 1 % stops on either side, and the target."""
     marks: list[float] = []
     for one in rays.values():
         marks += [one.expected, one.median]
-        holds = one.weights > 1e-3 * max(one.opacity, 1e-12)
-        marks += [*one.starts[holds], *one.ends[holds & (one.ends < OPEN_END)]]
+        stopped = np.cumsum(one.weights) / max(one.opacity, 1e-12)
+        share = one.weights / max(one.opacity, 1e-12)
+        holds = (stopped > 0.01) & (stopped - share < 0.99) & (one.ends < OPEN_END)
+        marks += [*one.starts[holds], *one.ends[holds]]
     if mean is not None:
         marks += [mean - 4 * (std or 0.0), mean + 4 * (std or 0.0)]
     low, high = min(marks), max(marks)
