@@ -83,7 +83,7 @@ def evaluate_run(
     step: int,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Render the views to measure on, measure, write metrics.json, pictures, sheet, flight and report.
+    """Render the views to measure on, measure, write metrics.json, pictures and report.
 
     Args:
         folder: of the run.

@@ -7,8 +7,8 @@ from html import escape
 __all__ = ["line_chart"]
 
 Points = Sequence[tuple[float, float]]
-WIDTH, HEIGHT = 420, 200
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 34
+WIDTH, HEIGHT = 360, 180
+LEFT, RIGHT, TOP, BOTTOM = 48, 18, 10, 34
 MOST_POINTS = 400
 
 
@@ -42,7 +42,7 @@ def line_chart(series: Mapping[str, Points], *, label: str, log: bool = False) -
         return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{words}</text>'
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">']
-    for tick in _ticks(y_low, y_high, whole=log):
+    for tick in _decades(y_low, y_high) if log else _ticks(y_low, y_high):
         _, y = place(x_low, tick)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
         parts.append(text(LEFT - 6, y + 4, _number(10**tick if log else tick), "end"))
@@ -81,15 +81,21 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
-    """About four round numbers in a range; whole ones alone if there are any."""
+def _ticks(low: float, high: float) -> list[float]:
+    """Two to six round numbers in a range."""
     step = 10.0 ** math.floor(math.log10((high - low) / 4))
-    step *= next(f for f in (1, 2, 5, 10) if (high - low) / (step * f) <= 5)
-    if whole and math.ceil(low) <= high:
-        step = max(round(step), 1)
-    first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 5)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [i * step for i in range(first, last + 1)]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Logarithms of powers of ten in a range of logarithms; in a short one of 2 and 5 as well."""
+    factors = (1, 2, 5) if high - low < 1.5 else (1,)
+    logs = [k + math.log10(f) for k in range(math.floor(low), math.ceil(high) + 1) for f in factors]
+    inside = [x for x in logs if low - 1e-9 <= x <= high + 1e-9]
+    return inside[:: -(-len(inside) // 6)] if inside else _ticks(low, high)
 
 
 def _number(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:.6g}"

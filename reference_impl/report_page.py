@@ -136,7 +136,7 @@ class Page:
                 tag = self.pictures.tag(f"test/{stem}_{kind}.png", f"{words} of {name}")
                 if tag or kind != "depth_error":
                     shown = tag or missing(f"no {words}")
-                    tiles.append(f"<figure>{shown}<figcaption>{words}</figcaption></figure>")
+                    tiles.append(captioned(shown, words))
             psnr = images[name].get("psnr")
             said = f", PSNR {number(psnr, 2)} dB" if psnr is not None else ""
             rows.append(
@@ -149,7 +149,7 @@ class Page:
         flight = self.pictures.tag("flight.gif", "flight past the training views", kind="flight")
         if flight:
             caption = "A flight past the training views: colour, depth."
-            parts.append(f"<figure>{flight}<figcaption>{caption}</figcaption></figure>")
+            parts.append(captioned(flight, caption))
         parts += [missing(f"left out for its size: {name}") for name in self.pictures.left_out]
         return "".join(parts)
 
@@ -207,13 +207,14 @@ class Page:
         cards: list[str] = []
         for name in names:
             values, weights = self.curve("values", name), self.curve("weights", name)
-            log = len(values) > 0 and all(y > 0 for _, y in values if math.isfinite(y))
+            finite = [y for _, y in values if math.isfinite(y)]
+            log = bool(finite) and max(finite) > 5 * min(finite) > 0
             constant = {y for _, y in weights}
             if len(constant) == 1:
                 drawn, said = "", f"weight {number(constant.pop())}, constant"
             else:
                 drawn = line_chart({"weight": weights}, label=f"weight of {name}")
-                said = "its weight"
+                said = "below: weight"
             cards.append(
                 f'<div class="card"><h3>{escape(name)}</h3>'
                 f"{line_chart({name: values}, label=f'unweighted value of {name}', log=log)}"
@@ -241,14 +242,14 @@ class Page:
             " logarithmic."
         )
         tag = self.pictures.figure(figure, "shares of the gradient over the steps")
-        return f"<figure>{tag}<figcaption>{caption}</figcaption></figure>"
+        return captioned(tag, caption)
 
     def depth(self) -> str:
         """Where rays through keypoints stop, and rendered against exact depth."""
         figures = {
             "keypoint_rays.png": (
-                "Rays through four keypoints of the training views: where they stop (blue) and where"
-                " the keypoint says that they should (orange).",
+                "Rays through four keypoints of the training views: where they stop (blue), and"
+                " where the keypoint says that they should (orange).",
                 "no keypoint rays: the scene has no keypoints",
             ),
             "depth_agreement.png": (
@@ -260,9 +261,7 @@ class Page:
         parts: list[str] = []
         for name, (caption, why) in figures.items():
             tag = self.pictures.tag(name, caption, kind="figure")
-            parts.append(
-                f"<figure>{tag}<figcaption>{caption}</figcaption></figure>" if tag else missing(why)
-            )
+            parts.append(captioned(tag, caption) if tag else missing(why))
         return "".join(parts)
 
     def provenance(self) -> str:
@@ -373,6 +372,14 @@ def number(value: Any, digits: int | None = None) -> str:
 def missing(words: str) -> str:
     """A line that says what is not there."""
     return f'<p class="missing">{escape(words)}</p>'
+
+
+def captioned(picture: str, caption: str) -> str:
+    """A picture over its caption; on a narrow screen it scrolls by itself."""
+    return (
+        f'<figure><div class="scroll">{picture}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
 
 
 def details(summary: str, content: str) -> str:
