@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -110,7 +111,10 @@ def gradient_shares(
             norms[name] = torch.zeros_like(value, dtype=torch.float32)
             continue
         keep = retain_graph or name != attached[-1]
-        gradients = torch.autograd.grad(value, trained, retain_graph=keep, allow_unused=True)
+        gradients = cast(
+            "tuple[Tensor | None, ...]",
+            torch.autograd.grad(value, trained, retain_graph=keep, allow_unused=True),
+        )
         norms[name] = _norm(value, [g for g in gradients if g is not None and g.numel()])
     total = torch.stack([*norms.values()]).sum()
     divisor = torch.where(total == 0, torch.ones_like(total), total)
@@ -121,7 +125,8 @@ def _norm(term: Tensor, gradients: list[Tensor]) -> Tensor:
     """The length of all gradients as one vector, by way of their largest entry."""
     if not gradients:
         return torch.zeros_like(term, dtype=torch.float32).detach()
-    wide = [g if g.dtype == torch.float64 else g.float() for g in gradients]
+    double = any(g.dtype == torch.float64 for g in gradients)
+    wide = [g.to(torch.float64 if double else torch.float32) for g in gradients]
     largest = torch.stack([g.abs().max() for g in wide]).max()
     scale = torch.where(largest == 0, torch.ones_like(largest), largest)
-    return scale * torch.stack([torch.linalg.vector_norm(g / scale) for g in wide]).norm()
+    return scale * torch.stack([(g / scale).square().sum() for g in wide]).sum().sqrt()

@@ -19,7 +19,13 @@ from reference_impl.scenes import Scene
 if TYPE_CHECKING:
     from reference_impl.evaluate import Picture
 
-__all__ = ["KEYPOINT_RAYS", "KeypointRays", "keypoint_rays", "write_depth_figures"]
+__all__ = [
+    "DEPTH_AGREEMENT",
+    "KEYPOINT_RAYS",
+    "KeypointRays",
+    "keypoint_rays",
+    "write_depth_figures",
+]
 
 KEYPOINT_RAYS, DEPTH_AGREEMENT = "keypoint_rays.png", "depth_agreement.png"
 # Of a scene's keypoints and pixels, so many are looked at.
@@ -85,6 +91,8 @@ def write_depth_figures(
     pictures: Mapping[int, "Picture"],
 ) -> None:
     """Write keypoint_rays.png and depth_agreement.png, as far as keypoints and depth are known."""
+    for name in (KEYPOINT_RAYS, DEPTH_AGREEMENT):
+        (folder / name).unlink(missing_ok=True)  # of an evaluation that knew more
     found = keypoint_rays(model, scene, space)
     if found is not None:
         save_figure(draw_keypoint_rays(found), folder / KEYPOINT_RAYS)

@@ -75,6 +75,14 @@ def test_half_precision_is_measured_in_float32():
     assert found.norms["a"].item() == pytest.approx(200 * 3000**0.5)
 
 
+def test_double_and_single_precision_mix():
+    x, y = leaf(3.0, dtype=torch.float64), leaf(4.0)
+    terms = {"a": (x**2).sum() + (y**2).sum(), "b": y.sum(), "constant": torch.tensor(1.0)}
+    found = gradient_shares(terms, [x, y])
+    assert found.norms["a"].item() == pytest.approx(10)
+    assert found.shares["a"].item() == pytest.approx(10 / 11)
+
+
 def test_a_term_that_is_not_finite_is_told_by_its_norm():
     x = leaf(0.0)
     found = gradient_shares({"good": x.sum(), "bad": x.sqrt().sum() * 0}, [x])

@@ -182,8 +182,8 @@ def _outline(one: _Ray, mass: Numbers) -> tuple[Numbers, Numbers]:
     if not len(starts):
         return np.zeros(1), np.array([0.0, 1.0])
     # Every interval, and the gap behind it where there is one.
-    heights = np.stack([mass / (ends - starts), np.zeros_like(mass)], -1).reshape(-1)[:-1]
-    edges = np.stack([starts, ends], -1).reshape(-1)
+    heights = np.stack([mass / (ends - starts), np.zeros_like(mass)], -1).ravel()[:-1]
+    edges = np.stack([starts, ends], -1).ravel()
     kept = np.diff(edges) > 0
     return heights[kept], np.append(edges[:-1][kept], edges[-1])
 

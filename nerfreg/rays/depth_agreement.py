@@ -114,10 +114,8 @@ def check_depth_agreement(
         >>> check_depth_agreement(z_depth, z_depth * directions.norm(dim=-1), directions).likely
         'rendered is z-depth'
     """
-    rendered, truth, length = comparable_points(
-        "check_depth_agreement", rendered, truth, directions, valid
-    )
-    log_rendered, log_truth, log_length = np.log(rendered), np.log(truth), np.log(length)
+    points = comparable_points("check_depth_agreement", rendered, truth, directions, valid)
+    log_rendered, log_truth, log_length = (np.log(x) for x in points)
     ratio = log_rendered - log_truth
     slope, error = _slope(log_length, ratio)
     likely: Likely = "agreement"
@@ -174,8 +172,11 @@ def comparable_points(
 
 def medians_along(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
     """Take the medians of x and of y in up to ten classes of equal size, in order of x."""
-    classes = np.array_split(np.argsort(x, kind="stable"), min(BINS, len(x)))
-    return tuple(np.array([np.median(v[c]) for c in classes]) for v in (x, y))
+    order = np.argsort(x, kind="stable")
+    classes: list[NDArray[np.int64]] = np.array_split(order, min(BINS, len(x)))
+    return np.array([np.median(x[c]) for c in classes]), np.array(
+        [np.median(y[c]) for c in classes]
+    )
 
 
 def _slope(x: Numbers, y: Numbers) -> tuple[float, float]:
