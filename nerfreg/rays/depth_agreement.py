@@ -174,8 +174,8 @@ def medians_along(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
     """Take the medians of x and of y in up to ten classes of equal size, in order of x."""
     order = np.argsort(x, kind="stable")
     classes: list[NDArray[np.int64]] = np.array_split(order, min(BINS, len(x)))
-    of_x: Numbers = np.array([np.median(x[c]) for c in classes])
-    of_y: Numbers = np.array([np.median(y[c]) for c in classes])
+    of_x: Numbers = np.array([float(np.median(x[c])) for c in classes])
+    of_y: Numbers = np.array([float(np.median(y[c])) for c in classes])
     return of_x, of_y
 
 
