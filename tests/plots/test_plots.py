@@ -13,8 +13,8 @@ from nerfreg.plots import plot_depth_agreement, plot_gradient_shares, plot_termi
 from nerfreg.rays import z_depth_to_distance
 
 LIBRARIES = {"torch": torch.tensor, "numpy": np.array, "jax": jnp.array}
-STARTS, ENDS = [[1.0, 2.0, 4.0], [1.0, 2.0, 3.0]], [[2.0, 3.0, 5.0], [2.0, 3.0, 4.0]]
-WEIGHTS = [[0.25, 0.5, 0.0], [0.0, 0.5, 0.25]]
+STARTS, ENDS = [[1.0, 2.0, 4.0], [1.0, 2.0, 3.0]], [[2.0, 3.0, 6.0], [2.0, 3.0, 4.0]]
+WEIGHTS = [[0.25, 0.5, 0.1], [0.0, 0.5, 0.25]]
 
 
 def stairs(axes):
@@ -39,9 +39,9 @@ def test_a_ray_is_drawn_per_unit_of_t(make, packed):
     figure = plot_termination(**rays, ray=0, title="pixel")
     (axes,) = figure.axes
     ((heights, edges),) = stairs(axes)
-    np.testing.assert_allclose(edges, [1, 2, 3, 4, 5])
-    np.testing.assert_allclose(heights, [0.25, 0.5, 0, 0])
-    assert labels(axes) == ["ray: 75% stops", "expected 2.167", "median 2.25"]
+    np.testing.assert_allclose(edges, [1, 2, 3, 4, 6])
+    np.testing.assert_allclose(heights, [0.25, 0.5, 0, 0.05], rtol=1e-6)
+    assert labels(axes) == ["ray: 85% stops", "expected 2.5", "median 2.35"]
     assert axes.get_title() == "pixel"
     assert axes.get_ylabel() == "probability of stopping, per unit"
 
