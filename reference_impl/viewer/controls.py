@@ -12,13 +12,6 @@ from reference_impl.viewer.followed_run import FollowedRun
 from reference_impl.viewer.landmarks import GROUPS, Landmarks
 from reference_impl.viewer.layers import Colors, Layer, layers_of
 
-COLOR_NAMES = {
-    "training cameras": "training cameras (blue)",
-    "test cameras": "test cameras (green)",
-    "unseen poses": "unseen poses (orange)",
-    "patch frusta": "patches from them",
-    "keypoints": "keypoints",
-}
 EMPTY_LEGEND = np.full((1, 1, 3), 255, np.uint8)
 
 
@@ -66,7 +59,6 @@ class Controls:
         self.checkpoint = gui.add_slider(
             "checkpoint", 0, 0, 1, 0, hint="step of the checkpoint whose field is shown"
         )
-        self.checkpoint.on_update(lambda event: self._chosen(event))
         self.newest = True
         with gui.add_folder("field"):
             self.layer = gui.add_dropdown("show", layers_of(scene))
@@ -89,13 +81,15 @@ class Controls:
         with gui.add_folder("look through"):
             self._add_viewpoints(gui, scene, jump)
         with gui.add_folder("around it"):
-            for group in GROUPS:
-                box = gui.add_checkbox(COLOR_NAMES[group], True)
+            for group, (_, meaning) in GROUPS.items():
+                box = gui.add_checkbox(group, True, hint=meaning)
                 box.on_update(_shower(landmarks, group, box))
+            gui.add_html(_color_legend())
             if landmarks.std_colors is not None:
                 gui.add_image(landmarks.std_colors.legend())
             self.patches = gui.add_markdown("")
         self.refresh()
+        self.checkpoint.on_update(self._chosen)
 
     @property
     def settings(self) -> Settings:
@@ -132,8 +126,9 @@ class Controls:
 
     def _chosen(self, event: Any) -> None:
         """Somebody moved the slider: stay there, or follow the newest if that is where it is."""
-        if event.client is not None:
-            self.newest = self.checkpoint.value == self.checkpoint.max
+        if event.client is None:  # moved by :meth:`refresh`
+            return
+        self.newest = self.checkpoint.value == self.checkpoint.max
         self.refresh()
         self.changed()
 
@@ -150,6 +145,16 @@ class Controls:
         chosen = gui.add_dropdown("camera", list(names))
         go = gui.add_button("go there", hint="or click on a camera in the scene")
         go.on_click(lambda event: jump(event.client, names[chosen.value]))
+
+
+def _color_legend() -> str:
+    """A swatch for each group that has one colour."""
+    swatches = [
+        f'<span style="color: rgb{color}">■</span> {group}'
+        for group, (color, _) in GROUPS.items()
+        if color is not None
+    ]
+    return f'<div style="padding: 0 1em; font-size: 0.8em">{" &nbsp; ".join(swatches)}</div>'
 
 
 def _shower(landmarks: Landmarks, group: str, box: Any) -> Callable[[Any], None]:

@@ -12,7 +12,7 @@ from reference_impl.batches import BatchSampler
 from reference_impl.regularized_step import draw_step
 from reference_impl.run import Run
 
-N_PATCHES = 48
+N_PATCHES = 24
 # Training never writes its patches down; drawing its steps again costs milliseconds each.
 MOST_STEPS = 3000
 

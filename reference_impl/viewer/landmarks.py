@@ -18,7 +18,14 @@ from reference_impl.viewer.stage import MIDDLE, Stage, vertical_fov
 BLUE, GREEN, ORANGE = (56, 132, 255), (40, 170, 80), (255, 140, 20)
 FRUSTUM = 0.28  # browser units from a camera to its photograph
 PHOTO_WIDTH = 256
-GROUPS = ("training cameras", "test cameras", "unseen poses", "patch frusta", "keypoints")
+# What can be shown and hidden: its one colour, if it has one, and what it is.
+GROUPS = {
+    "training": (BLUE, "cameras and photographs that train"),
+    "test": (GREEN, "cameras whose photographs are kept for measuring"),
+    "unseen": (ORANGE, "poses that took no photograph"),
+    "patches": (None, "frusta of the patches that training looks at from unseen poses"),
+    "keypoints": (None, "points of known depth in the training views"),
+}
 
 
 class Landmarks:
@@ -44,9 +51,9 @@ class Landmarks:
         }
         self.cameras: dict[int, Any] = {}
         for view in content.train:
-            self._camera("training cameras", view, BLUE, photo=True).on_click(_jumper(jump, view))
+            self._camera("training", view, BLUE, photo=True).on_click(_jumper(jump, view))
         for view in content.test:
-            self._camera("test cameras", view, GREEN, photo=False).on_click(_jumper(jump, view))
+            self._camera("test", view, GREEN, photo=False).on_click(_jumper(jump, view))
         self.std_colors = self._keypoints()
 
     def show(self, group: str, visible: bool) -> None:
@@ -72,17 +79,17 @@ class Landmarks:
         outline = torch.stack([corners, corners.roll(-1, 1)], -2)
         segments = torch.cat([edges, outline], 1).reshape(-1, 2, 3)
         self.scene.add_line_segments(
-            "/patch frusta/lines",
+            "/patches/frusta",
             self.stage.place(segments),
             ORANGE,
-            thickness=1.0,
+            thickness=0.75,
             thickness_units="screen",
         )
         self.scene.add_point_cloud(
-            "/unseen poses/points",
+            "/unseen/poses",
             self.stage.place(eyes[:, 0]),
             ORANGE,
-            point_size=0.035,
+            point_size=0.014,
             point_shape="circle",
             precision="float32",
         )

@@ -16,6 +16,7 @@ from reference_impl.viewer.free_camera import FreeCamera
 # Browser units to what the cameras look at: the browser's near plane, depth range and the sizes of
 # what is drawn suit a scene of about this size, whatever its own units are.
 MIDDLE = 3.0
+ENTRANCE_FOV = math.radians(55)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +42,9 @@ class Stage:
         up = F.normalize(-c2w[:, :, 1].mean(0), dim=0)
         depth = middle_depth(scene)
         position, forward = c2w[central, :, 3], c2w[central, :, 2]
-        entry = position - 0.45 * depth * forward + 0.2 * depth * up
+        entry = position - 0.3 * depth * forward + 0.1 * depth * up
         pose = look_at(entry, position + depth * forward, up)
-        return cls(MIDDLE / depth, up, FreeCamera(pose, vertical_fov(scene), 4 / 3))
+        return cls(MIDDLE / depth, up, FreeCamera(pose, ENTRANCE_FOV, 4 / 3))
 
     def place(self, points: Tensor) -> NDArray[np.float32]:
         """Scene points (…, 3), or lengths, in the browser."""

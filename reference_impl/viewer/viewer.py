@@ -107,7 +107,9 @@ class Viewer:
         self.cameras: dict[int, FreeCamera] = {}
         with redirect_stdout(io.StringIO()):  # viser's own greeting, in a box
             self.server = viser.ViserServer(host=host, port=port, label="nerfreg", verbose=False)
-        self.server.gui.configure_theme(show_share_button=False, show_logo=False)
+        self.server.gui.configure_theme(
+            control_width="large", show_share_button=False, show_logo=False
+        )
         self._enter(self.stage.entrance)
         self._closed = threading.Event()
         self._patches = ThreadPoolExecutor(1, "patches")
