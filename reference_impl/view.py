@@ -15,7 +15,6 @@ if __package__ in (None, ""):  # run as a file: its folder is on the path, the p
 
 import tyro
 
-from reference_impl import checkpoints
 from reference_impl.command_line import exit_code
 from reference_impl.config import resolve_device
 from reference_impl.viewer.followed_run import FollowedRun
@@ -50,9 +49,8 @@ def view(
     followed = [FollowedRun(run, name) for run in runs]
     for run in followed:
         if not run.snapshots and not live:
-            if run.problem:
-                raise ValueError(run.problem)
-            checkpoints.latest(run.folder)
+            problem = f"{run.folder}: no checkpoint in {run.folder / 'checkpoints'}; --live waits"
+            raise ValueError(run.problem or f"{problem} for one")
     if measure_latency:
         print(measure(followed[0]))
         return

@@ -129,12 +129,12 @@ class Browser:
         )
 
     def place_of(self, text: str, kind: str = "*") -> tuple[float, float]:
-        """The middle of the last element of a kind whose own text, or value, is ``text``."""
+        """The middle of the last visible element of a kind whose own text, or value, is ``text``."""
         found = self.evaluate(
             f"""(() => {{
-            const all = [...document.querySelectorAll({kind!r})].filter(e =>
+            const all = [...document.querySelectorAll({kind!r})].filter(e => e.offsetWidth && (
                 (e.value || '').toString() === {text!r} ||
-                [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim() === {text!r}));
+                [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim() === {text!r})));
             const e = all.pop(); if (!e) return null;
             e.scrollIntoView({{block: 'center'}});
             const r = e.getBoundingClientRect();
@@ -147,8 +147,10 @@ class Browser:
     def choose(self, now: str, then: str) -> None:
         """In the dropdown that shows ``now``, choose ``then``."""
         self.click(*self.place_of(now, "input"))
-        option = [*self.place_of(then, "[role=option] *, [role=option]")]
-        self.click(*option)
+        shown = f"[...document.querySelectorAll('[role=option] *')].some(e => e.offsetWidth && e.innerText === {then!r})"
+        self.wait_for(lambda: self.evaluate(shown))
+        time.sleep(0.5)  # until it has slid into its place
+        self.click(*self.place_of(then, "[role=option] *"))
 
     def wait_for(self, condition: Any, seconds: float = 120.0, *, pump: bool = True) -> None:
         """Wait until something holds, reading the page's events meanwhile."""
