@@ -3,6 +3,7 @@
 import importlib
 import io
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
@@ -101,6 +102,8 @@ class Viewer:
         live: bool = False,
     ) -> None:
         viser = import_viser()
+        # A browser may be closed at any moment, also between asking for it and writing to it.
+        warnings.filterwarnings("ignore", "Queued a .* on a closed connection")
         require_same_cameras(runs)
         self.runs, scene = runs, runs[0].run.scene
         self.stage, self.colors = Stage.of(scene), Colors.of(scene)

@@ -21,7 +21,7 @@ class Page:
         gui: properties of the panel's elements, by their uuid.
         pictures: every picture of the field that came, as (H, W, 3) pixels.
         depths: z-depth of each, browser units.
-        camera: the last message of each kind about its camera.
+        camera: the last message of each kind that moved its camera.
     """
 
     def __init__(self, url: str) -> None:
@@ -75,7 +75,7 @@ class Page:
         elif kind.startswith("Gui") and "props" in message:
             given = {"value": message.get("value")}
             self.gui[message["uuid"]] = {**message["props"], **given}
-        elif kind.startswith("SetCamera"):
+        elif kind.startswith("SetCamera") and not message["initial"]:
             self.camera[kind] = message
         elif "name" in message and "props" in message:
             self.nodes.add(message["name"])

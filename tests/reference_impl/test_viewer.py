@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from nerfreg.views import pinhole
 from reference_impl import checkpoints, view
 from reference_impl.batches import BatchSampler
 from reference_impl.config import Config, LogConfig, OptimizerConfig
@@ -163,14 +162,14 @@ def test_a_control_changes_the_picture(run, serve):
         wait_for(lambda: "shown: step 2" in page.text())
         wait_for(lambda: len(page.pictures) > seen)
         oldest = finest(page, viewer)
-        assert abs(newest - oldest).mean() > 3
+        assert abs(newest - oldest).mean() > 1
         wait_for(lambda: "before step 2" in page.text())
         legends = [p for p in page.gui.values() if p.get("visible") is False]
         assert legends, "colours need no legend"
         seen = len(page.pictures)
         page.set("show", "depth error")
         wait_for(lambda: len(page.pictures) > seen)
-        assert abs(finest(page, viewer) - oldest).mean() > 3
+        assert abs(finest(page, viewer) - oldest).mean() > 1
         for group in GROUPS:
             page.set(group, False)
         wait_for(lambda: not any(node.visible for node in viewer.landmarks.groups.values()))
@@ -185,7 +184,7 @@ def test_one_jumps_to_a_camera_whose_photograph_then_makes_way(run, serve):
         wait_for(lambda: page.pictures)
         assert viewer.landmarks.cameras[first].visible
         page.press("go there")
-        wait_for(lambda: "SetCameraFovMessage" in page.camera)
+        wait_for(lambda: "SetCameraPositionMessage" in page.camera)
         position = page.camera["SetCameraPositionMessage"]["position"]
         expected = viewer.stage.place(scene.cameras.c2w[first, :, 3])
         assert position == pytest.approx(expected.tolist(), abs=1e-5)
@@ -209,7 +208,7 @@ def test_browsers_come_and_go(run, serve):
         wait_for(lambda: len(other.pictures) > seen)
 
 
-def test_two_runs_share_one_picture(run, serve, copy, monkeypatch):
+def test_two_runs_share_one_picture(run, serve, copy):
     newest = checkpoints.latest(copy).path / "model.safetensors"
     oldest = checkpoints.saved(copy)[0].path / "model.safetensors"
     shutil.copy(oldest, newest)  # the second run shows, at step 6, what the first shows at step 2
@@ -225,9 +224,9 @@ def test_two_runs_share_one_picture(run, serve, copy, monkeypatch):
             stand(page, viewer, 2)
             pictures[split] = finest(page, viewer)
         half = pictures[0.5].shape[1] // 2
-        assert abs(pictures[0.0] - pictures[1.0]).mean() > 3
-        assert abs(pictures[0.5][:, : half - 8] - pictures[1.0][:, : half - 8]).mean() < 2
-        assert abs(pictures[0.5][:, half + 8 :] - pictures[0.0][:, half + 8 :]).mean() < 2
+        assert abs(pictures[0.0] - pictures[1.0]).mean() > 1
+        assert abs(pictures[0.5][:, : half - 8] - pictures[1.0][:, : half - 8]).mean() < 0.5
+        assert abs(pictures[0.5][:, half + 8 :] - pictures[0.0][:, half + 8 :]).mean() < 0.5
 
 
 def test_patches_are_those_that_training_drew(trained):
@@ -338,7 +337,7 @@ def test_three_runs_are_refused(run, monkeypatch, capsys):
     assert "one run or two, got 3" in capsys.readouterr().err
 
 
-def test_different_scenes_side_by_side_are_refused(run, tmp_path, monkeypatch, capsys):
+def test_different_scenes_side_by_side_are_refused_but_other_sizes_are_not(run):
     followed = FollowedRun(run)
     cameras = followed.run.scene.cameras
     moved = replace(cameras, c2w=cameras.c2w + 0.01)
@@ -347,11 +346,10 @@ def test_different_scenes_side_by_side_are_refused(run, tmp_path, monkeypatch, c
     elsewhere.run = replace(elsewhere.run, scene=scene)
     with pytest.raises(ValueError, match="elsewhere has other cameras than embedded"):
         require_same_cameras([followed, elsewhere])
-    narrower = replace(cameras, intrinsics=pinhole(9.0, 12, 9).expand(24, 3, 3), width=12, height=9)
-    same = replace(
-        followed.run.scene, cameras=narrower, images=followed.run.scene.images[:, ::2, ::2]
-    )
-    elsewhere.run = replace(elsewhere.run, scene=replace(same, depth=None))
+    small = cameras.resized(12, 9)
+    images = followed.run.scene.images[:, ::2, ::2]
+    same = replace(followed.run.scene, cameras=small, images=images, depth=None)
+    elsewhere.run = replace(elsewhere.run, scene=same)
     require_same_cameras([followed, elsewhere])
 
 
