@@ -101,17 +101,14 @@ class Controls:
     def refresh(self) -> None:
         """Say how training is doing, and let the slider reach the checkpoints that have come."""
         steps = sorted({step for run in self.runs for step in run.snapshots})
-        if steps and steps[-1] != self.checkpoint.max:
-            self.checkpoint.max = steps[-1]
-        if steps and steps[0] != self.checkpoint.min:
-            self.checkpoint.min = steps[0]
         if steps:
-            self.checkpoint.step = math.gcd(*(step - steps[0] for step in steps)) or 1
-            if self.newest and self.checkpoint.value != steps[-1]:
-                self.checkpoint.value = steps[-1]
+            _set(self.checkpoint, "max", steps[-1])
+            _set(self.checkpoint, "min", steps[0])
+            _set(self.checkpoint, "step", math.gcd(*(step - steps[0] for step in steps)) or 1)
+            if self.newest:
+                _set(self.checkpoint, "value", steps[-1])
         text = "\n\n".join(self._describe(run) for run in self.runs)
-        if self.status.content != text:
-            self.status.content = text
+        _set(self.status, "content", text)
 
     def _describe(self, run: FollowedRun) -> str:
         side = ""
@@ -145,6 +142,12 @@ class Controls:
         chosen = gui.add_dropdown("camera", list(names))
         go = gui.add_button("go there", hint="or click on a camera in the scene")
         go.on_click(lambda event: jump(event.client, names[chosen.value]))
+
+
+def _set(element: Any, name: str, value: Any) -> None:
+    """Change a property of an element, and tell the browsers, if it differs."""
+    if getattr(element, name) != value:
+        setattr(element, name, value)
 
 
 def _color_legend() -> str:

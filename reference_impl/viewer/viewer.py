@@ -23,7 +23,7 @@ from reference_impl.viewer.landmarks import Landmarks
 from reference_impl.viewer.layers import Colors
 from reference_impl.viewer.progressive import Progressive
 from reference_impl.viewer.sight import Field, Sight, look
-from reference_impl.viewer.stage import Stage, vertical_fov
+from reference_impl.viewer.stage import MIDDLE, Stage, vertical_fov
 
 LOOK_SECONDS = 1.0  # between two looks at a run that is training
 
@@ -168,13 +168,13 @@ class Viewer:
         with client.atomic():
             client.camera.up_direction = tuple((-c2w[:, 1]).tolist())
             client.camera.position = tuple(position.tolist())
-            client.camera.look_at = tuple((position + 3.0 * c2w[:, 2].numpy()).tolist())
+            client.camera.look_at = tuple((position + MIDDLE * c2w[:, 2].numpy()).tolist())
             client.camera.fov = vertical_fov(scene, view)
 
     def _enter(self, camera: FreeCamera) -> None:
         start, position = self.server.initial_camera, self.stage.place(camera.c2w[:, 3])
         start.position = tuple(position.tolist())
-        start.look_at = tuple((position + 4.0 * camera.c2w[:, 2].numpy()).tolist())
+        start.look_at = tuple((position + MIDDLE * camera.c2w[:, 2].numpy()).tolist())
         start.up = tuple(self.stage.up.tolist())
         start.fov = camera.fov
 

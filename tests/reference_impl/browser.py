@@ -129,7 +129,7 @@ class Browser:
         )
 
     def place_of(self, text: str, kind: str = "*") -> tuple[float, float]:
-        """The middle of the last visible element of a kind whose own text, or value, is ``text``."""
+        """The middle of the last visible element whose own text, or value, is ``text``."""
         found = self.evaluate(
             f"""(() => {{
             const all = [...document.querySelectorAll({kind!r})].filter(e => e.offsetWidth && (
@@ -147,7 +147,8 @@ class Browser:
     def choose(self, now: str, then: str) -> None:
         """In the dropdown that shows ``now``, choose ``then``."""
         self.click(*self.place_of(now, "input"))
-        shown = f"[...document.querySelectorAll('[role=option] *')].some(e => e.offsetWidth && e.innerText === {then!r})"
+        options = "[...document.querySelectorAll('[role=option] *')]"
+        shown = f"{options}.some(e => e.offsetWidth && e.innerText === {then!r})"
         self.wait_for(lambda: self.evaluate(shown))
         time.sleep(0.5)  # until it has slid into its place
         self.click(*self.place_of(then, "[role=option] *"))

@@ -25,7 +25,6 @@ from reference_impl.viewer.stage import vertical_fov
 from reference_impl.viewer.viewer import Viewer, require_same_cameras
 from tests.reference_impl.page import Page, wait_for
 
-pytest.importorskip("viser")
 TINY = MipNerfConfig(width=16, depth=2, view_width=8, n_samples=8, max_degree=4)
 STEPS = [2, 4, 6]
 

@@ -13,10 +13,8 @@ import pytest
 from PIL import Image
 
 from reference_impl.train import train
+from tests.reference_impl.browser import CHROMIUM, Browser
 from tests.reference_impl.test_viewer import tiny
-
-pytest.importorskip("viser")
-from tests.reference_impl.browser import CHROMIUM, Browser  # after viser: it brings websockets
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (900, 560)

@@ -3,6 +3,7 @@
 import math
 import threading
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -192,7 +193,7 @@ def test_the_stage_is_of_one_size_whatever_the_scenes_unit(scene):
 def test_levels_end_with_the_whole_and_begin_within_budget(height, rays):
     heights = levels(height, 1.5, rays)
     assert heights[-1] == height
-    assert all(b in (2 * a, 2 * a + 1) for a, b in zip(heights, heights[1:], strict=False))
+    assert all(b in (2 * a, 2 * a + 1) for a, b in pairwise(heights))
     assert heights[0] ** 2 * 1.5 <= rays or heights[0] < 16
     if rays == 1e9:
         assert heights == [height]
