@@ -65,6 +65,12 @@ def run(trained):
     return trained[0]
 
 
+@pytest.fixture(scope="module")
+def followed(run):
+    """The run as the viewer reads it; loading its scene takes longer than most tests."""
+    return FollowedRun(run)
+
+
 @pytest.fixture
 def copy(run, tmp_path):
     return Path(shutil.copytree(run, tmp_path / "copy"))
@@ -75,11 +81,11 @@ def serve():
     """Open viewers at free ports of the loopback, and close them."""
     opened = []
 
-    def serving(*folders, **options):
+    def serving(*runs, **options):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        opened.append(Viewer([FollowedRun(f) for f in folders], port=port, **options))
+        opened.append(Viewer(runs, port=port, **options))
         opened[-1].controls.height.value = 60  # rows, to be quick
         return opened[-1]
 
@@ -106,8 +112,8 @@ def stand(page, viewer, index):
     page.look(scene.cameras.c2w[index].double(), viewer.stage.scale, vertical_fov(scene, index))
 
 
-def test_the_page_answers_and_shows_the_scene(run, serve):
-    viewer = serve(run)
+def test_the_page_answers_and_shows_the_scene(followed, serve):
+    viewer = serve(followed)
     assert viewer.url.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(viewer.url, timeout=30) as answer:
         assert answer.status == 200
@@ -128,11 +134,10 @@ def test_the_page_answers_and_shows_the_scene(run, serve):
         }
 
 
-def test_the_finest_picture_is_the_one_that_evaluation_renders(run, serve):
-    viewer = serve(run)
-    followed, view_index = viewer.runs[0], viewer.runs[0].run.scene.test[1]
-    rows = viewer.controls.settings.height
-    scene = followed.run.scene
+def test_the_finest_picture_is_the_one_that_evaluation_renders(followed, serve):
+    viewer = serve(followed)
+    scene, rows = followed.run.scene, viewer.controls.settings.height
+    view_index = scene.test[1]
     large = scene.cameras.resized(round(rows * 4 / 3), rows)
     space = replace(followed.space, cameras=large)
     truth = render_view(followed.snapshots[6].field.renderer, scene, space, view_index)
@@ -150,8 +155,8 @@ def test_the_finest_picture_is_the_one_that_evaluation_renders(run, serve):
     assert heights[0] < rows / 2
 
 
-def test_a_control_changes_the_picture(run, serve):
-    viewer = serve(run)
+def test_a_control_changes_the_picture(followed, serve):
+    viewer = serve(followed)
     with Page(viewer.url) as page:
         wait_for(lambda: "shown" in page.text())
         stand(page, viewer, 2)
@@ -174,8 +179,8 @@ def test_a_control_changes_the_picture(run, serve):
         wait_for(lambda: not any(node.visible for node in viewer.landmarks.groups.values()))
 
 
-def test_one_jumps_to_a_camera_whose_photograph_then_makes_way(run, serve):
-    viewer = serve(run)
+def test_one_jumps_to_a_camera_whose_photograph_then_makes_way(followed, serve):
+    viewer = serve(followed)
     scene = viewer.runs[0].run.scene
     first, second = scene.train[:2]
     with Page(viewer.url) as page:
@@ -194,8 +199,8 @@ def test_one_jumps_to_a_camera_whose_photograph_then_makes_way(run, serve):
         wait_for(lambda: viewer.landmarks.cameras[first].visible)
 
 
-def test_browsers_come_and_go(run, serve):
-    viewer = serve(run)
+def test_browsers_come_and_go(followed, serve):
+    viewer = serve(followed)
     with Page(viewer.url) as other:
         with Page(viewer.url) as page:
             stand(page, viewer, 0)
@@ -207,11 +212,11 @@ def test_browsers_come_and_go(run, serve):
         wait_for(lambda: len(other.pictures) > seen)
 
 
-def test_two_runs_share_one_picture(run, serve, copy):
+def test_two_runs_share_one_picture(followed, serve, copy):
     newest = checkpoints.latest(copy).path / "model.safetensors"
     oldest = checkpoints.saved(copy)[0].path / "model.safetensors"
     shutil.copy(oldest, newest)  # the second run shows, at step 6, what the first shows at step 2
-    viewer = serve(run, copy)
+    viewer = serve(followed, FollowedRun(copy))
     with Page(viewer.url) as page:
         wait_for(lambda: "left: " in page.text())
         assert "**right: copy" in page.text()
@@ -228,9 +233,8 @@ def test_two_runs_share_one_picture(run, serve, copy):
         assert abs(pictures[0.5][:, half + 8 :] - pictures[0.0][:, half + 8 :]).mean() < 0.5
 
 
-def test_patches_are_those_that_training_drew(trained):
-    folder, drawn = trained
-    followed = FollowedRun(folder)
+def test_patches_are_those_that_training_drew(trained, followed):
+    _, drawn = trained
     states = {step: s.random_state for step, s in followed.snapshots.items()}
     for known in (states, {6: states[6]}):  # from the checkpoint before, from the seed
         patches = patches_before(followed.run, 6, known, n=1)
@@ -245,8 +249,7 @@ def test_patches_are_those_that_training_drew(trained):
     assert (angle > 0.9999).all()
 
 
-def test_patches_that_cannot_be_drawn_again_are_said_to_be_others(run):
-    followed = FollowedRun(run)
+def test_patches_that_cannot_be_drawn_again_are_said_to_be_others(followed):
     states = {step: s.random_state for step, s in followed.snapshots.items()}
     elsewhere = {**states, 6: states[4]}  # as if training had gone on with other draws
     for known in (elsewhere, {}, {6: torch.zeros(16, dtype=torch.uint8)}):  # 16 bytes: CUDA's
@@ -266,7 +269,7 @@ def test_following_a_run_that_is_written(copy, serve, tmp_path):
     parked = tmp_path / "parked"
     shutil.move(copy / "checkpoints", parked)
     (copy / "log.jsonl").unlink()
-    viewer = serve(copy, live=True)
+    viewer = serve(FollowedRun(copy), live=True)
     with Page(viewer.url) as page:
         wait_for(lambda: "waiting for the first checkpoint" in page.text())
         assert "trained: step 0 of 6" in page.text()
@@ -336,8 +339,7 @@ def test_three_runs_are_refused(run, monkeypatch, capsys):
     assert "one run or two, got 3" in capsys.readouterr().err
 
 
-def test_different_scenes_side_by_side_are_refused_but_other_sizes_are_not(run):
-    followed = FollowedRun(run)
+def test_different_scenes_side_by_side_are_refused_but_other_sizes_are_not(run, followed):
     cameras = followed.run.scene.cameras
     moved = replace(cameras, c2w=cameras.c2w + 0.01)
     elsewhere = FollowedRun(run)
