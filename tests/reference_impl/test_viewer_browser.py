@@ -59,4 +59,5 @@ def test_the_page_loads_without_errors_and_a_control_changes_the_picture(url, tm
         browser.wait_for(lambda: abs(picture(browser) - error).mean() > 5)
         (tmp_path / "viewer.png").write_bytes(browser.screenshot())
         assert browser.errors == []
-    assert Image.open(tmp_path / "viewer.png").size == SIZE
+    with Image.open(tmp_path / "viewer.png") as kept:
+        assert kept.size == SIZE
