@@ -48,7 +48,7 @@ def view(
     name = resolve_device(device)
     followed = [FollowedRun(run, name) for run in runs]
     for run in followed:
-        if not run.snapshots and not live:
+        if not run.snapshots and (measure_latency or not live):
             problem = f"{run.folder}: no checkpoint in {run.folder / 'checkpoints'}; --live waits"
             raise ValueError(run.problem or f"{problem} for one")
     if measure_latency:

@@ -24,21 +24,30 @@ class _Stopwatch:
     started: float = 0.0
     first: float = 0.0
     rows: int = 0
+    move: int = 0
+    error: Exception | None = None
     came: threading.Event = field(default_factory=threading.Event)
     whole: threading.Event = field(default_factory=threading.Event)
 
-    def start(self) -> None:
+    def start(self, move: int) -> None:
         self.came.clear()
         self.whole.clear()
-        self.started = time.perf_counter()
+        self.move, self.started = move, time.perf_counter()
 
     def show(self, watcher: int, picture: Picture, height: int, whole: int) -> None:
-        del watcher, picture
+        del picture
+        if watcher != self.move:  # of the move before, finished late
+            return
         if not self.came.is_set():
             self.first, self.rows = time.perf_counter() - self.started, height
             self.came.set()
         if height == whole:
             self.whole.set()
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self.came.set()
+        self.whole.set()
 
 
 def measure(run: FollowedRun) -> str:
@@ -50,19 +59,17 @@ def measure(run: FollowedRun) -> str:
     scene, step = run.run.scene, max(run.snapshots)
     settings = Settings("colour", step, 1.0, HEIGHT)
     watch, colors = _Stopwatch(), Colors.of(scene)
-
-    def failed(error: Exception) -> None:
-        raise error
-
     pictures = Progressive[Wish, Picture](
-        lambda wish, height, chunk: draw(wish, height, chunk, colors), watch.show, failed
+        lambda wish, height, chunk: draw(wish, height, chunk, colors), watch.show, watch.fail
     )
     seconds: list[float] = []
     rows: list[int] = []
-    for pose in flight_poses(scene.cameras.c2w[scene.train].float().cpu(), MOVES):
+    poses = flight_poses(scene.cameras.c2w[scene.train].float().cpu(), MOVES)
+    for move, pose in enumerate(poses):
         camera = FreeCamera(pose, vertical_fov(scene), 4 / 3)
-        watch.start()
-        pictures.ask(0, Wish(camera, (run.snapshots[step].field,), settings), HEIGHT, 4 / 3)
+        watch.start(move)
+        pictures.forget(move - 1)
+        pictures.ask(move, Wish(camera, (run.snapshots[step].field,), settings), HEIGHT, 4 / 3)
         watch.came.wait()
         seconds.append(watch.first)
         rows.append(watch.rows)
@@ -70,6 +77,8 @@ def measure(run: FollowedRun) -> str:
     watch.whole.wait()
     whole = time.perf_counter() - watch.started
     pictures.close()
+    if watch.error is not None:
+        raise watch.error
     ordered = sorted(seconds[MOVES // 4 :])  # the first ones learn how fast the machine is
     return (
         f"first picture after a move: median {statistics.median(ordered):.3f} s, 90 % within"
