@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nerfreg.recipes import Recipe
-from nerfreg.views import Cameras, Rays, UnseenPatchSampler
+from nerfreg.views import Cameras, PatchRays, Rays, UnseenPatchSampler
 from reference_impl.ray_space import RaySpace
 from reference_impl.scenes import Scene
 
@@ -23,6 +23,7 @@ class Batch:
         depth: (K,) z-depth of the keypoint.
         std: (K,) of that depth.
         n_patches: number of patches after them.
+        patches: where those patches come from, with their rays.
         pair_depth: (M, 2) given depth at the first 2·M colour rays, which lie in pairs.
         image_size: side of the unseen image at the end of ``rays``; 0: none at this step.
         image_target: place among the training views of the photograph to compare it with.
@@ -35,6 +36,7 @@ class Batch:
     depth: Tensor
     std: Tensor
     n_patches: int
+    patches: PatchRays | None
     pair_depth: Tensor
     image_size: int
     image_target: Tensor
@@ -134,11 +136,24 @@ class BatchSampler:
             index, xy = self.point_index[chosen], self.point_xy[chosen]
             depth, std = self.point_depth[chosen], self.point_std[chosen]
             parts.append(self.space.rays(index, xy))
+        patches = None
         if self.patches is not None:
-            parts.append(self.patches.sample(self.n_patches, generator=generator).rays.flatten())
+            patches = self.patches.sample(self.n_patches, generator=generator)
+            parts.append(patches.rays.flatten())
         size, target = 0, self.train[:0]
         if self.image is not None and step % self.recipe.image_every == 0:
             size, target = self.recipe.image_size, integers(n, 1)
             parts.append(self.image.sample(1, generator=generator).rays.flatten())
-        rays, n_patches = Rays.cat(parts), self.n_patches
-        return Batch(rays, color, index, xy, depth, std, n_patches, pair_depth, size, target)
+        return Batch(
+            Rays.cat(parts),
+            color,
+            index,
+            xy,
+            depth,
+            std,
+            self.n_patches,
+            patches,
+            pair_depth,
+            size,
+            target,
+        )

@@ -40,8 +40,12 @@ def save(
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
     seconds: float,
+    keep: int = KEEP,
 ) -> Checkpoint:
-    """Write a checkpoint under a temporary name, rename it, then drop all but the newest two."""
+    """Write a checkpoint under a temporary name, rename it, then drop all but the newest ``keep``.
+
+    Nothing is dropped where ``keep`` is 0.
+    """
     folder = run / "checkpoints"
     target, partial = folder / f"step_{step:07d}", folder / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -73,7 +77,7 @@ def save(
     if target.exists():
         shutil.rmtree(target)
     partial.rename(target)
-    for old in _saved(folder)[:-KEEP]:
+    for old in saved(run)[:-keep] if keep else []:
         shutil.rmtree(old.path)
     return Checkpoint(target, step)
 
@@ -84,7 +88,7 @@ def latest(run: Path) -> Checkpoint:
     Raises:
         ValueError: the folder holds none.
     """
-    found = _saved(run / "checkpoints")
+    found = saved(run)
     if not found:
         raise ValueError(f"{run}: no checkpoint in {run / 'checkpoints'}")
     return found[-1]
@@ -92,11 +96,12 @@ def latest(run: Path) -> Checkpoint:
 
 def any_saved(run: Path) -> bool:
     """Whether a run has a checkpoint."""
-    return bool(_saved(run / "checkpoints"))
+    return bool(saved(run))
 
 
-def _saved(folder: Path) -> list[Checkpoint]:
+def saved(run: Path) -> list[Checkpoint]:
     """Find the checkpoints of a run, oldest first; other things may lie beside them."""
+    folder = run / "checkpoints"
     steps = {path: path.name.removeprefix("step_") for path in folder.glob("step_*")}
     found = [Checkpoint(path, int(step)) for path, step in steps.items() if step.isdecimal()]
     return sorted(found, key=lambda checkpoint: checkpoint.step)

@@ -40,6 +40,8 @@ class LogConfig:
     """Steps between lines of log.jsonl, the only moments at which the host waits for the device."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    checkpoints_kept: int = 2
+    """Newest checkpoints that stay on disk; 0: all, to look back through them."""
     evaluate_every: int = 0
     """Steps between evaluations, for PSNR against steps; 0: at the end only."""
     gradient_shares_every: int = 0
@@ -186,6 +188,7 @@ def check(config: Config) -> None:
         "optimizer.clip-norm": 0,
         "log.every": 1,
         "log.checkpoint-every": 1,
+        "log.checkpoints-kept": 0,
         "log.evaluate-every": 0,
         "log.gradient-shares-every": 0,
         "log.frames": 0,

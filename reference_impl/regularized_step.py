@@ -15,7 +15,7 @@ from nerfreg.rays import edges_to_intervals
 from nerfreg.recipes import Recipe
 from nerfreg.views import Rays
 from reference_impl.batches import Batch, BatchSampler
-from reference_impl.mipnerf import MipNerf, MipNerfConfig, Rendering, data_loss
+from reference_impl.mipnerf import Draws, MipNerf, MipNerfConfig, Rendering, data_loss
 from reference_impl.ray_space import RaySpace
 
 # mip-NeRF's weight of the coarse level's colour.
@@ -43,6 +43,14 @@ def visible_octaves(recipe: Recipe, model: MipNerfConfig, step: Tensor) -> dict[
     if recipe.mask_directions:
         octaves["view_octaves"] = recipe.frequency_mask(step, model.view_degree)
     return octaves
+
+
+def draw_step(
+    sampler: BatchSampler, model: MipNerf, generator: torch.Generator, step: int
+) -> tuple[Batch, Draws]:
+    """Everything random of one step, in the order in which training draws it."""
+    batch = sampler.draw(generator, step)
+    return batch, model.draw(len(batch.rays.origins), generator)
 
 
 class RegularizedStep(nn.Module):
@@ -136,9 +144,8 @@ class RegularizedStep(nn.Module):
         device = self.space.cameras.c2w.device.type
         # Reduced precision is for the network's products: a ray in bfloat16 is off by pixels.
         with torch.autocast(device, enabled=False):
-            batch = self.sampler.draw(generator, step)
+            batch, draws = draw_step(self.sampler, model, generator, step)
             near, far = self.bounds(step, batch)
-            draws = model.draw(len(batch.rays.origins), generator)
             now = batch.color.new_full((), step)
             octaves = visible_octaves(self.recipe, model.config, now)
         levels = model(batch.rays, near, far, draws=draws, background=self.background, **octaves)

@@ -164,7 +164,9 @@ def train(config: Config, command: str = "") -> Path:
         watch.check(folder)
         if fabric.is_global_zero:
             seconds = time.perf_counter() - started
-            checkpoints.save(folder, step, model, optimizer, generator, seconds)
+            checkpoints.save(
+                folder, step, model, optimizer, generator, seconds, config.log.checkpoints_kept
+            )
 
     with (
         StopRequest() as stop,

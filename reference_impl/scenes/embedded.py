@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nerfreg.supervision import Keypoints, depth_std
-from nerfreg.views import AroundFocusPoses, Cameras
+from nerfreg.views import AroundFocusPoses, Cameras, Rays
 from reference_impl.scenes.scene import Scene, SceneError
 from reference_impl.scenes.splits import evenly_spaced
 
@@ -128,6 +128,12 @@ def _trace(origins: Array, directions: Array) -> tuple[Array, Array]:
         colour[closer] = solid.texture(points) * shade[:, None]
         nearest[closer] = t[closer]
     return colour, nearest
+
+
+def trace_depth(rays: Rays[torch.Tensor]) -> torch.Tensor:
+    """Parameter t (…) of the first surface along rays (…) in the scene's world."""
+    _, t = _trace(rays.origins.double().numpy() * UNIT, rays.directions.double().numpy())
+    return torch.from_numpy(t / UNIT).float()
 
 
 def _cameras(width: int) -> Cameras:
@@ -295,6 +301,7 @@ def load_embedded(n_views: int = 3, *, width: int | None = None, per_view: int =
         far=FAR,
         keypoints={view: k.scaled(1 / UNIT) for view, k in keypoints.items()},
         depth=depth / UNIT,
+        surface=trace_depth,
         unseen=AroundFocusPoses.from_cameras(cameras[torch.tensor(train)]),
         split=f"every 4th of {N_CAMERAS} views from the 3rd is a test view;"
         f" {n_views} evenly spaced of the rest",

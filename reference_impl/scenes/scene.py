@@ -1,5 +1,6 @@
 """What every scene is, whatever format it was read from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerfreg.supervision import Keypoints
-from nerfreg.views import Cameras, PoseDistribution
+from nerfreg.views import Cameras, PoseDistribution, Rays
 from reference_impl.scenes.splits import validation
 
 __all__ = ["Scene", "SceneError"]
@@ -45,6 +46,8 @@ class Scene:
         points: structure-from-motion points seen in views that do not train: for evaluation, never
             for training.
         depth: (N, H, W) exact z-depth where it is known (synthetic scenes), else ``None``.
+        surface: parameter t of the first surface along rays in the world, where it is known from
+            everywhere (synthetic scenes), else ``None``.
         masks: (H, W) bool of views, True where the object is that the protocol measures; may lack
             views.
         depth_maps: (H, W) of training views, given by the user, from 1 (nearest) to 2 (farthest),
@@ -66,6 +69,7 @@ class Scene:
     keypoints: dict[int, Keypoints] = field(default_factory=dict)
     points: dict[int, Keypoints] = field(default_factory=dict)
     depth: Tensor | None = None
+    surface: Callable[[Rays], Tensor] | None = None
     depth_maps: dict[int, Tensor] = field(default_factory=dict)
     masks: dict[int, Tensor] = field(default_factory=dict)
 
