@@ -15,7 +15,7 @@ from nerfreg.views import Rays
 from reference_impl.scenes import load_scene
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--steps", type=int, default=800)
+parser.add_argument("--steps", type=int, default=400)
 parser.add_argument("--width", type=int, default=48, help="of the photographs, pixels")
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--without-nerfreg", action="store_true")

@@ -70,7 +70,7 @@ def render(field, grid, rays):
 def main():
     """Read the options, train, measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--width", type=int, default=48, help="of the photographs, pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -121,14 +121,14 @@ def rgb_depth_opacity(
 
 
 def at_pixels(
-    maps: Float[Tensor, "height width"], xy: Float[Tensor, "points 2"]
+    image: Float[Tensor, "height width"], xy: Float[Tensor, "points 2"]
 ) -> Float[Tensor, " points"]:
-    """Read a map between its pixels, bilinearly, where keypoints lie.
+    """Read an image between its pixels, bilinearly, where keypoints lie.
 
     Args:
-        maps: for example rendered depth.
-        xy: pixel coordinates; (0.5, 0.5) is the centre of the top-left pixel. Outside of the pixels'
-            centres the nearest one counts.
+        image: one number a pixel, for example rendered depth.
+        xy: pixel coordinates; (0.5, 0.5) is the centre of the top-left pixel. Farther out than the
+            outermost centres the nearest of them counts.
 
     Raises:
         TypeError: an argument is not a floating-point tensor.
@@ -139,16 +139,16 @@ def at_pixels(
         >>> at_pixels(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.5, 0.5], [1.75, 0.5]]))
         tensor([1.0000, 2.2500])
     """
-    require_floating("at_pixels", maps=maps, xy=xy)
-    if maps.ndim != 2 or xy.ndim != 2 or xy.shape[-1] != 2:
+    require_floating("at_pixels", image=image, xy=xy)
+    if image.ndim != 2 or xy.ndim != 2 or xy.shape[-1] != 2:
         raise ValueError(
-            "at_pixels: maps must be (H, W) and xy (K, 2), got"
-            f" {tuple(maps.shape)} and {tuple(xy.shape)}"
+            "at_pixels: image must be (H, W) and xy (K, 2), got"
+            f" {tuple(image.shape)} and {tuple(xy.shape)}"
         )
-    height, width = maps.shape
+    height, width = image.shape
     place = 2 * xy / xy.new_tensor([width, height]) - 1
     options: dict[str, Any] = {"padding_mode": "border", "align_corners": False}
-    return grid_sample(maps[None, None], place[None, None].to(maps.dtype), **options)[0, 0, 0]
+    return grid_sample(image[None, None], place[None, None].to(image.dtype), **options)[0, 0, 0]
 
 
 def require_rasterization() -> Callable[..., Any]:
