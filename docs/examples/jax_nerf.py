@@ -21,14 +21,13 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--without-nerfreg", action="store_true")
 options = parser.parse_args()
 
-jax.tree_util.register_dataclass(Rays)  # so that rays go into and out of jit
 scene = load_scene("embedded", 3, width=options.width)
 edges = jnp.linspace(scene.near, scene.far, 49)
 
 
 def in_jax(rays):
-    """Take rays from torch, which the samplers and the scene use, to JAX."""
-    return rays.map(lambda x: jnp.asarray(x.numpy()))
+    """Origins and directions in JAX of rays in torch, as samplers and scenes give them."""
+    return jnp.asarray(rays.origins.numpy()), jnp.asarray(rays.directions.numpy())
 
 
 def field(parameters, x):
@@ -43,11 +42,13 @@ def field(parameters, x):
 
 def render(parameters, key, rays):
     """Colour of rays, and where they stop."""
-    jitter = jax.random.uniform(key, (*rays.shape, 49)) - 0.5
+    origins, directions = rays
+    jitter = jax.random.uniform(key, (*origins.shape[:-1], 49)) - 0.5
     bounds = edges + jitter * (edges[1] - edges[0])
     starts, ends = bounds[..., :-1], bounds[..., 1:]
-    rgb, density = field(parameters, rays.at((starts + ends) / 2))
-    norm = jnp.linalg.norm(rays.directions, axis=-1)
+    middle = ((starts + ends) / 2)[..., None]
+    rgb, density = field(parameters, origins[..., None, :] + middle * directions[..., None, :])
+    norm = jnp.linalg.norm(directions, axis=-1)
     weights = weights_from_density(density, starts, ends, norm)
     return (weights[..., None] * rgb).sum(-2), (weights, starts, ends)
 
@@ -92,9 +93,9 @@ shapes = [(39, 64), (64, 64), (64, 64), (64, 4)]
 state = init_state([(glorot(k, s), jnp.zeros(s[1])) for k, s in zip(keys, shapes, strict=False)])
 for step in range(options.steps):
     i, j = rng.integers(len(photo_colors), size=256), rng.integers(len(keypoint_depth), size=64)
-    keypoints = keypoint_rays[j], keypoint_depth[j], keypoint_std[j]
+    photo = [x[i] for x in photo_rays], photo_colors[i]
+    keypoints = [x[j] for x in keypoint_rays], keypoint_depth[j], keypoint_std[j]
     patches = in_jax(sampler.sample(4, generator).rays)
-    photo = photo_rays[i], photo_colors[i]
     state = update(step, keys[step + 4], state, photo, keypoints, patches)
 
 parameters = get_parameters(state)
