@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from nerfreg.checks import require_floating
+from nerfreg.checks import require_floating, value_checks
 from nerfreg.views import Cameras, PatchRays
 
 __all__ = [
@@ -48,6 +48,7 @@ def splat_cameras(views: Cameras[Tensor] | PatchRays) -> SplatCameras:
 
     Raises:
         TypeError: ``views`` is neither.
+        ValueError: while values are checked, the cameras have skew, which gsplat leaves out.
 
     Numerics: gsplat linearises the projection of a splat whose centre lies farther outside of the
     picture than 15 % of its size as if it lay there. A patch is a small picture, so large splats
@@ -78,6 +79,9 @@ def splat_cameras(views: Cameras[Tensor] | PatchRays) -> SplatCameras:
         raise TypeError(
             f"splat_cameras: views must be Cameras or PatchRays, got {type(views).__name__}"
         )
+    if value_checks() and bool((Ks[:, 0, 1] != 0).any()):
+        skew = float(Ks[:, 0, 1].abs().max())
+        raise ValueError(f"splat_cameras: gsplat leaves skew out, so it must be 0, got {skew}")
     rotation = views.c2w[..., :3].mT
     viewmats = torch.eye(4).to(Ks).repeat(len(Ks), 1, 1)
     viewmats[:, :3, :3] = rotation

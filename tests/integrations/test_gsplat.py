@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nerfreg import Cameras, DepthSmoothness, UnseenPatchSampler
+from nerfreg import Cameras, DepthSmoothness, UnseenPatchSampler, check_values
 from nerfreg.integrations.gsplat import (
     at_pixels,
     require_rasterization,
@@ -100,6 +100,13 @@ def test_a_patch_is_a_window_of_the_whole_picture(cameras, scale, error) -> None
 def test_views_are_cameras_or_patches() -> None:
     with pytest.raises(TypeError, match="splat_cameras: views must be Cameras or PatchRays, got"):
         splat_cameras.__wrapped__(torch.eye(4))
+
+
+def test_skew_is_noticed_while_values_are_checked(cameras) -> None:
+    cameras.intrinsics[:, 0, 1] = 0.5
+    splat_cameras(cameras)
+    with check_values(), pytest.raises(ValueError, match=r"skew out, so it must be 0, got 0\.5"):
+        splat_cameras(cameras)
 
 
 def test_depth_reaches_a_loss_and_its_gradient_the_splats(cameras) -> None:
