@@ -6,7 +6,6 @@ Explained in docs/integrations/nerfacc.md.
 import argparse
 
 import torch
-from nerfacc import OccGridEstimator, accumulate_along_rays
 from torch import nn
 from torch.nn.functional import normalize, softplus
 
@@ -15,6 +14,11 @@ from nerfreg.rays import z_depth_to_distance
 from nerfreg.schedules import LogLinear
 from nerfreg.views import Rays
 from reference_impl.scenes import load_scene
+
+try:
+    from nerfacc import OccGridEstimator, accumulate_along_rays
+except ImportError as error:
+    raise ImportError("this example needs nerfacc: pip install 'nerfreg[nerfacc]'") from error
 
 STEP, NEAR, FAR = 0.06, 0.5, 5.0  # distances
 BOX = [-1.8, -1.2, -0.2, 1.8, 1.5, 1.7]  # of the embedded scene

@@ -105,7 +105,7 @@ def project(
         -1,
     ).unflatten(-1, (2, 3))
     spread = torch.einsum("cnij,cjk,nkl->cnil", jacobian, to_camera, axes)
-    covariance = spread @ spread.mT + eps2d * torch.eye(2, dtype=means.dtype)
+    covariance = spread @ spread.mT + eps2d * torch.eye(2).to(means)
     xx, xy, yy = covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]
     determinant = (xx * yy - xy * xy).clamp(min=1e-10)
     return means2d, depths, torch.stack([yy, -xy, xx], -1) / determinant[..., None]

