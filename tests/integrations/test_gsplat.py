@@ -97,9 +97,10 @@ def test_a_patch_is_a_window_of_the_whole_picture(cameras, scale, error) -> None
     assert (parts[1] - whole[1, 8:14, 7:13]).abs().max() > 0.2, "another window differs"
 
 
+@pytest.mark.usefixtures("unhooked")
 def test_views_are_cameras_or_patches() -> None:
     with pytest.raises(TypeError, match="splat_cameras: views must be Cameras or PatchRays, got"):
-        splat_cameras.__wrapped__(torch.eye(4))
+        splat_cameras(torch.eye(4))
 
 
 def test_skew_is_noticed_while_values_are_checked(cameras) -> None:
