@@ -1,4 +1,4 @@
-"""What gsplat's rasterizer takes and gives, in nerfreg's terms; nothing here imports gsplat."""
+"""What gsplat's rasterizer takes and gives, in nerfreg's terms; one function imports gsplat."""
 
 from collections.abc import Callable
 from importlib import import_module
