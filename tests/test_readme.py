@@ -11,7 +11,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from nerfreg import Cameras, Rays
+from nerfreg import Cameras, Objective, Rays
 from nerfreg.rays import expected_depth, opacity, weights_from_density
 from nerfreg.recipes import RECIPES
 from nerfreg.views import look_at, pinhole
@@ -102,6 +102,25 @@ def test_the_first_example_trains(training):
         assert isinstance(parameter.grad, Tensor)
         assert parameter.grad.isfinite().all()
         assert parameter.grad.abs().max() > 0
+
+
+def test_each_term_of_the_first_example_trains(training, monkeypatch):
+    """Each term alone has a gradient on everything that the renderer learns."""
+    parameters = [*training["render"].parameters()]
+
+    class Watched(Objective):
+        def __call__(self, step, inputs):
+            value = super().__call__(step, inputs)
+            for name, (loss, _) in self.terms.items():
+                gradients = torch.autograd.grad(loss(**inputs[name]), parameters, retain_graph=True)
+                assert all(g.abs().max() > 0 for g in gradients), name
+                seen.add(name)
+            return value
+
+    seen: set[str] = set()
+    monkeypatch.setattr("nerfreg.Objective", Watched)
+    exec(compile(blocks(README, "python")[0], str(README), "exec"), training)
+    assert seen == {"smooth", "keypoints"}
 
 
 def test_every_loss_has_a_page_in_the_index():
