@@ -1,0 +1,43 @@
+"""The options' regularizers as an objective."""
+
+from nerfreg import DepthKL, DepthSmoothness, FlowColorPrior, Objective
+from nerfreg.integrations.nerfstudio.options import RegularizersConfig
+from nerfreg.objective import Schedule
+from nerfreg.schedules import Linear, LogLinear
+
+__all__ = ["PATCH_TERMS", "make_objective"]
+
+# What each loss on patches is given.
+PATCH_TERMS = {"smoothness": ("depth", "opacity"), "color_prior": ("rgb",)}
+
+
+def make_objective(options: RegularizersConfig) -> Objective:
+    """Collect the terms whose weights are not 0.
+
+    Raises:
+        ValueError: a weight is negative, or the color prior's patches are not 8×8.
+    """
+    terms = {}
+    if _acts("smoothness", options.smoothness):
+        terms["smoothness"] = (DepthSmoothness(), _fade(options.smoothness, options.fade_steps))
+    if _acts("color_prior", options.color_prior):
+        prior = FlowColorPrior.from_pretrained()
+        if options.patch_size != prior.patch_size:
+            raise ValueError(
+                f"--pipeline.regularizers.patch-size {options.patch_size}: the color prior knows"
+                f" patches of {prior.patch_size} pixels; switch it off (color_prior 0 0)"
+            )
+        terms["color_prior"] = (prior, _fade(options.color_prior, options.fade_steps))
+    if options.colmap is not None and _acts("keypoints", options.keypoints):
+        terms["keypoints"] = (DepthKL(), _fade(options.keypoints, options.fade_steps))
+    return Objective(terms)
+
+
+def _acts(name: str, weights: tuple[float, float]) -> bool:
+    if min(weights) < 0:
+        raise ValueError(f"--pipeline.regularizers.{name} {weights}: weights must be ≥ 0")
+    return max(weights) > 0
+
+
+def _fade(weights: tuple[float, float], n_steps: int) -> Schedule:
+    return (LogLinear if min(weights) > 0 else Linear)(*weights, n_steps)
