@@ -62,7 +62,9 @@ def patch_lens(
         (tensor([[50., 50.]]), tensor([[2., 4.]]))
     """
     corner = xy[:, 0, 0] - 0.5
-    return torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1), intrinsics[:, :2, 2] - corner
+    return torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1), intrinsics[
+        :, :2, 2
+    ] - corner
 
 
 def to_patch_camera(nerfstudio_cameras: Any, patches: PatchRays, index: int) -> Any:

@@ -128,7 +128,9 @@ def view_names(paths: list[Path], data: Path) -> list[str]:
         ['left/1.png', '2.png']
     """
     folder = data if data.suffix != ".json" else data.parent
-    below = [PurePath(*p.relative_to(folder).parts[1:]) if folder in p.parents else p for p in paths]
+    below = [
+        PurePath(*p.relative_to(folder).parts[1:]) if folder in p.parents else p for p in paths
+    ]
     return [
         name.as_posix() if name.parts and folder in path.parents else path.name
         for name, path in zip(below, paths, strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nerfreg.integrations.nerfstudio.installation import nerfstudio
 from nerfreg.integrations.nerfstudio.options import RegularizersConfig
-from nerfreg.integrations.nerfstudio.pipeline import config_around
+from nerfreg.integrations.nerfstudio.pipeline import around, config_around
 
 __all__ = ["regularized"]
 
@@ -42,10 +42,9 @@ def regularized(config: Any, regularizers: RegularizersConfig | None = None, *, 
     inner = config.pipeline
     if regularizers is None:
         regularizers = RegularizersConfig(fade_steps=config.max_num_iterations)
-    wrapped = config_around(type(inner), inner._target)
     values = {f.name: getattr(inner, f.name) for f in dataclasses.fields(inner) if f.init}
-    del values["_target"]
-    config.pipeline = wrapped(**values, regularizers=regularizers)
+    values["_target"] = around(inner._target)
+    config.pipeline = config_around(type(inner))(**values, regularizers=regularizers)
     if hasattr(config.pipeline.model, "output_depth_during_training"):
         config.pipeline.model.output_depth_during_training = True
         config.pipeline.model.num_downscales = 0

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional, Tuple  # noqa: UP035
+from typing import Literal
 
 __all__ = ["RegularizersConfig"]
 
 # nerfstudio reads the comment under a field as its help.
-Fade = Tuple[float, float]  # noqa: UP006
+Fade = tuple[float, float]
 
 
 @dataclass
@@ -27,7 +27,7 @@ class RegularizersConfig:
     drown the rest. From RegNeRF's 0.1 for NDC; that it fades is nerfreg's recipe «fewview»."""
     color_prior: Fade = (0.0, 0.0)
     """Weights of the color prior on patches of unseen views (RegNeRF's normalizing flow, nats per
-    dimension), which needs patches of 8x8. Off: it costs time and gained little where we measured."""
+    dimension), which needs patches of at least 8x8."""
     patches: int = 64
     """Patches of unseen views a step (RegNeRF: 64). Gaussian models render one after the other."""
     patch_size: int = 8
@@ -42,7 +42,7 @@ class RegularizersConfig:
     look at (RegNeRF: 256 to 512). 0 switches it off. Models with a near and a far plane only."""
     annealing_start: float = 0.5
     """Share of the ray that is sampled at step 0 (RegNeRF on DTU: 0.5)."""
-    colmap: Optional[Path] = None  # noqa: UP045
+    colmap: Path | None = None
     """Folder of a COLMAP model, alone or below the data: keypoints of the training views supervise
     the depth of the rays through them (DS-NeRF), each with its own standard deviation. Best a model
     of the training views alone."""

@@ -2,8 +2,8 @@
 
 import functools
 import importlib
-from dataclasses import field, make_dataclass
-from typing import Any, Type  # noqa: UP035
+from dataclasses import field, is_dataclass, make_dataclass
+from typing import Any
 
 from nerfreg.integrations.nerfstudio.installation import nerfstudio
 from nerfreg.integrations.nerfstudio.options import RegularizersConfig
@@ -56,7 +56,7 @@ class RegularizedPipeline:
             annealing = self.regularization.annealing
             for place, act in (
                 (where.BEFORE_TRAIN_ITERATION, annealing.begin),
-                (where.AFTER_TRAIN_ITERATION, lambda step: annealing.end()),  # noqa: ARG005
+                (where.AFTER_TRAIN_ITERATION, lambda step: annealing.end()),
             ):
                 found.append(callbacks.TrainingCallback([place], act))
         return found
@@ -70,10 +70,10 @@ class RegularizedPipeline:
         """
         base: Any = super()
         value: ObjectiveValue | None = None
-        if self.regularization.first:
+        if self.regularization.gaussian:
             value = self.regularization(step)
         outputs, losses, metrics = base.get_train_loss_dict(step)
-        if not self.regularization.first:
+        if not self.regularization.gaussian:
             value = self.regularization(step)
         if value is not None:
             losses = losses | {"nerfreg": value.total}
@@ -90,14 +90,11 @@ def around(pipeline: type) -> type:
 
 
 @functools.cache
-def config_around(config: type, pipeline: type) -> type:
-    """Add the options, and the pipeline class to build, to a pipeline's config class."""
+def config_around(config: type) -> type:
+    """Add the regularizers' options to a pipeline's config class."""
     return make_dataclass(
         _name(config),
-        [
-            ("_target", Type, field(default_factory=lambda: around(pipeline))),
-            ("regularizers", RegularizersConfig, field(default_factory=RegularizersConfig)),
-        ],
+        [("regularizers", RegularizersConfig, field(default_factory=RegularizersConfig))],
         bases=(config,),
         namespace={"__module__": __name__},
     )
@@ -117,6 +114,4 @@ def __getattr__(name: str) -> Any:
         found = getattr(importlib.import_module(module), wrapped)
     except (ImportError, ValueError):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    if hasattr(found, "__dataclass_fields__"):
-        return config_around(found, found()._target)
-    return around(found)
+    return (config_around if is_dataclass(found) else around)(found)

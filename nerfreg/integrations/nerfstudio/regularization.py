@@ -82,11 +82,6 @@ class Regularization:
             image_size=(cameras.width, cameras.height),
         )
 
-    @property
-    def first(self) -> bool:
-        """Whether unseen views come before the training view, as Gaussian models need."""
-        return self.gaussian
-
     def __call__(self, step: int) -> ObjectiveValue | None:
         """Draw and render what the terms look at, and evaluate them; ``None`` where none acts."""
         if not self.objective.terms:

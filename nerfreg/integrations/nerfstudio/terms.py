@@ -15,17 +15,18 @@ def make_objective(options: RegularizersConfig) -> Objective:
     """Collect the terms whose weights are not 0.
 
     Raises:
-        ValueError: a weight is negative, or the color prior's patches are not 8×8.
+        ValueError: a weight is negative, or patches are too small for the color prior.
     """
     terms = {}
     if _acts("smoothness", options.smoothness):
         terms["smoothness"] = (DepthSmoothness(), _fade(options.smoothness, options.fade_steps))
     if _acts("color_prior", options.color_prior):
         prior = FlowColorPrior.from_pretrained()
-        if options.patch_size != prior.patch_size:
+        size: int = prior.model.patch_size
+        if options.patch_size < size:
             raise ValueError(
-                f"--pipeline.regularizers.patch-size {options.patch_size}: the color prior knows"
-                f" patches of {prior.patch_size} pixels; switch it off (color_prior 0 0)"
+                f"--pipeline.regularizers.patch-size {options.patch_size}: the color prior needs"
+                f" patches of at least {size} pixels; or switch it off (color_prior 0 0)"
             )
         terms["color_prior"] = (prior, _fade(options.color_prior, options.fade_steps))
     if options.colmap is not None and _acts("keypoints", options.keypoints):
