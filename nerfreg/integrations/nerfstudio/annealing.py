@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nerfreg.integrations.nerfstudio.spacing import spacing_to_t, t_to_spacing
 from nerfreg.schedules import SampleSpaceAnnealing
+from nerfreg.vectors import length
 from nerfreg.views import Cameras, focus_point
 
 __all__ = ["ColliderAnnealing", "focus_distance"]
@@ -18,11 +19,17 @@ def focus_distance(cameras: Cameras[Tensor]) -> float:
     Raises:
         ValueError: the cameras look in parallel, or away from that point.
     """
-    focus = focus_point(cameras.c2w)
+    try:
+        focus = focus_point(cameras.c2w)
+    except ValueError as error:
+        raise ValueError(f"annealing: {error}; set annealing_steps to 0") from None
     ahead = ((focus - cameras.c2w[:, :, 3]) * cameras.c2w[:, :, 2]).sum(-1)
     if not bool((ahead > 0).all()):
-        raise ValueError("annealing: the training cameras look away from their common focus")
-    return float((focus - cameras.c2w[:, :, 3]).norm(dim=-1).mean())
+        raise ValueError(
+            "annealing: the training cameras look away from their common focus; set"
+            " annealing_steps to 0"
+        )
+    return float(torch.mean(length(focus - cameras.c2w[:, :, 3])))
 
 
 class ColliderAnnealing:
@@ -42,16 +49,18 @@ class ColliderAnnealing:
     """
 
     def __init__(self, collider: Any, n_steps: int, start: float, focus: float) -> None:
-        planes = tuple(getattr(collider, f"{name}_plane", None) for name in ("near", "far"))
-        if None in planes:
+        if not hasattr(collider, "near_plane") or not hasattr(collider, "far_plane"):
             raise ValueError(
                 "annealing needs a model with a near and a far plane (NearFarCollider), got"
                 f" {type(collider).__name__}; set annealing_steps to 0"
             )
-        self.collider, self.planes = collider, planes
-        near, middle, far = t_to_spacing(torch.tensor([planes[0], focus, planes[1]])).tolist()
+        self.collider = collider
+        self.planes: tuple[float, float] = collider.near_plane, collider.far_plane
+        near, middle, far = (
+            float(t_to_spacing(torch.tensor(t))) for t in (self.planes[0], focus, self.planes[1])
+        )
         if not near < middle < far:
-            raise ValueError(f"annealing: the focus, at {focus:.3g}, is not between {planes}")
+            raise ValueError(f"annealing: the focus, at {focus:.3g}, is not between {self.planes}")
         self.ends = near, far
         mid = (middle - near) / (far - near)
         self.schedule = SampleSpaceAnnealing(n_steps, start, mid, form="released")
@@ -59,11 +68,12 @@ class ColliderAnnealing:
     def begin(self, step: int) -> None:
         """Set the planes of a step."""
         if step < self.schedule.n_steps:
-            bounds = self.schedule(step, *self.ends)
-            self._set(*spacing_to_t(torch.tensor(bounds)).tolist())
+            near, far = self.schedule(step, *self.ends)
+            self._set(*(float(spacing_to_t(torch.tensor(s))) for s in (near, far)))
 
-    def end(self) -> None:
-        """Give the planes back."""
+    def end(self, step: int | None = None) -> None:
+        """Give the planes back; nerfstudio's callbacks are called with the step."""
+        del step
         self._set(*self.planes)
 
     def _set(self, near: float, far: float) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nerfreg.rays import z_depth_to_distance
 from nerfreg.supervision import SparseModel
+from nerfreg.vectors import length
 from nerfreg.views import Cameras, Rays
 
 __all__ = ["KeypointRays", "find_model", "keypoint_rays", "view_names"]
@@ -99,7 +100,7 @@ def keypoint_rays(
         torch.cat([x.viewdirs for x in rays]),
         torch.cat([x.viewdirs for x in rays]),
         # Of the cone at distance 1, no longer at z-depth 1.
-        torch.cat([x.radii / x.directions.norm(dim=-1, keepdim=True) for x in rays]),
+        torch.cat([x.radii / length(x.directions, keepdim=True) for x in rays]),
     )
     return KeypointRays(every, torch.cat(views), torch.cat(distances), torch.cat(stds))
 
@@ -146,10 +147,10 @@ def _require_same_cameras(
     scale: float,
 ) -> None:
     """Refuse a model whose cameras, brought into nerfstudio's world, are not the data set's."""
-    theirs = torch.from_numpy(model.centres[rows]) @ transform[:, :3].T + transform[:, 3]
-    axes = torch.from_numpy(model.world_to_camera[rows][:, 2, :3]) @ transform[:, :3].T
+    theirs = torch.tensor(model.centres[rows]) @ transform[:, :3].T + transform[:, 3]
+    axes = torch.tensor(model.world_to_camera[rows][:, 2, :3]) @ transform[:, :3].T
     ours = cameras.c2w[views].double().cpu()
-    shift = (scale * theirs - ours[:, :, 3]).norm(dim=-1).max()
+    shift = torch.max(length(scale * theirs - ours[:, :, 3]))
     spread = torch.cdist(ours[:, :, 3], ours[:, :, 3]).max()
     cosine = (axes * ours[:, :, 2]).sum(-1).min()
     if not (shift <= MAX_SHIFT * spread and cosine >= MIN_COSINE):

@@ -37,14 +37,15 @@ def regularized(config: Any, regularizers: RegularizersConfig | None = None, *, 
     """
     nerfstudio("engine.trainer")
     if not hasattr(getattr(config, "pipeline", None), "_target"):
-        raise TypeError(f"regularized: config must be a TrainerConfig, got {type(config).__name__}")
+        got = config.__class__.__name__
+        raise TypeError(f"regularized: config must be a TrainerConfig, got {got}")
     config = copy.deepcopy(config)
     inner = config.pipeline
     if regularizers is None:
         regularizers = RegularizersConfig(fade_steps=config.max_num_iterations)
     values = {f.name: getattr(inner, f.name) for f in dataclasses.fields(inner) if f.init}
     values["_target"] = around(inner._target)
-    config.pipeline = config_around(type(inner))(**values, regularizers=regularizers)
+    config.pipeline = config_around(inner.__class__)(**values, regularizers=regularizers)
     if hasattr(config.pipeline.model, "output_depth_during_training"):
         config.pipeline.model.output_depth_during_training = True
         config.pipeline.model.num_downscales = 0
@@ -76,6 +77,7 @@ def _splatfacto() -> tuple[Any, str]:
 def _few_views(config: Any) -> None:
     """Set what a few views cannot determine, and draw rays by the seed."""
     # A camera and an appearance of its own explain each of three photographs without a scene.
+    config.pipeline.regularizers.annealing_steps = 512
     config.pipeline.model.camera_optimizer.mode = "off"
     config.pipeline.model.use_appearance_embedding = False
     parallel = config.pipeline.datamanager

@@ -54,11 +54,10 @@ class RegularizedPipeline:
             callbacks = nerfstudio("engine.callbacks")
             where = callbacks.TrainingCallbackLocation
             annealing = self.regularization.annealing
-            for place, act in (
-                (where.BEFORE_TRAIN_ITERATION, annealing.begin),
-                (where.AFTER_TRAIN_ITERATION, lambda step: annealing.end()),
-            ):
-                found.append(callbacks.TrainingCallback([place], act))
+            found += [
+                callbacks.TrainingCallback([where.BEFORE_TRAIN_ITERATION], annealing.begin),
+                callbacks.TrainingCallback([where.AFTER_TRAIN_ITERATION], annealing.end),
+            ]
         return found
 
     def get_train_loss_dict(self, step: int) -> tuple[Any, dict[str, Any], dict[str, Any]]:

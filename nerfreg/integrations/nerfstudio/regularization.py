@@ -1,11 +1,11 @@
 """One step's regularizers: draw, render, evaluate, all a function of the seed and the step."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nerfreg import UnseenPatchSampler
 from nerfreg.integrations.nerfstudio.annealing import ColliderAnnealing, focus_distance
@@ -38,7 +38,7 @@ from nerfreg.views import (
 
 __all__ = ["Regularization"]
 
-Inputs = dict[str, dict[str, Tensor | None]]
+Inputs = dict[str, Mapping[str, Tensor | None]]
 
 # z-depths between which a forward-facing capture's content is taken to lie, nerfstudio's world
 # units: its cameras lie in [−1, 1]³. They choose how far ahead unseen cameras look, no more.
@@ -71,7 +71,8 @@ class Regularization:
             _require_full_resolution(model)
         device = model.device
         for loss, _ in self.objective.terms.values():
-            getattr(loss, "to", lambda _: None)(device)
+            if isinstance(loss, nn.Module):
+                loss.to(device)
         cameras = to_nerfreg(datamanager.train_dataset.cameras)
         self.annealing = self._annealing(cameras)
         self.keypoints = self._keypoints(cameras, datamanager)
@@ -111,7 +112,7 @@ class Regularization:
         return {"keypoints": render_keypoints(self.model, drawn) | known}
 
     @contextlib.contextmanager
-    def _draws_of(self, step: int) -> Iterator[torch.Generator]:
+    def _draws_of(self, step: int) -> Generator[torch.Generator, None, None]:
         """Draw for one step, and leave the training's own random numbers as they were.
 
         The step's numbers come from the seed and the step alone: a resumed training draws what it
@@ -119,8 +120,9 @@ class Regularization:
         """
         device = self.model.device
         number = (self.seed << 32) + step
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(number)  # for what the model itself draws
+        of_torch: Any = torch.random
+        with of_torch.fork_rng([device] if device.type == "cuda" else []):
+            of_torch.manual_seed(number)  # for what the model itself draws
             yield torch.Generator(device).manual_seed(number)
 
     def _annealing(self, cameras: Cameras[Tensor]) -> ColliderAnnealing | None:
@@ -162,7 +164,12 @@ def _poses(kind: str, cameras: Cameras[Tensor]) -> PoseDistribution:
         "hemisphere": HemispherePoses,
         "interpolated": InterpolatedPoses,
     }[kind]
-    return measured.from_cameras(cameras)
+    try:
+        return measured.from_cameras(cameras)
+    except ValueError as error:
+        raise ValueError(
+            f"--pipeline.regularizers.unseen-poses {kind}: {error}; forward-facing needs no focus"
+        ) from error
 
 
 def _require_full_resolution(model: Any) -> None:

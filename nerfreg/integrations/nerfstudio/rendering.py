@@ -1,6 +1,6 @@
 """What a model of nerfstudio renders where nobody took a photograph."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from nerfreg.integrations.nerfstudio.cameras import to_patch_camera
 from nerfreg.integrations.nerfstudio.installation import nerfstudio
 from nerfreg.integrations.nerfstudio.keypoints import KeypointRays
 from nerfreg.rays import distance_to_z_depth
+from nerfreg.vectors import length
 from nerfreg.views import PatchRays, Rays
 
 __all__ = [
@@ -29,7 +30,7 @@ COLORS = ("rgb", "rgb_fine")
 
 
 @contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Generator[None, None, None]:
     """Put a model into evaluation mode, and each of its modules back into its own.
 
     In evaluation mode nothing is jittered or dropped, appearance is the mean of the training
@@ -68,11 +69,11 @@ def render_patches(model: Any, patches: PatchRays) -> dict[str, Tensor]:
     """
     shape = patches.rays.shape
     rays = patches.rays.flatten()
-    length = rays.directions.norm(dim=-1, keepdim=True)
-    unit = Rays(rays.origins, rays.viewdirs, rays.viewdirs, rays.radii / length)
-    view = torch.zeros(len(rays), dtype=torch.long, device=length.device)
+    norm: Tensor = length(rays.directions, keepdim=True)
+    unit = Rays(rays.origins, rays.viewdirs, rays.viewdirs, rays.radii / norm)
+    view = torch.zeros(len(rays), dtype=torch.long, device=norm.device)
     with evaluation_mode(model):
-        outputs = model(_bundle(unit, length, view))
+        outputs = model(_bundle(unit, norm, view))
     distance, opacity, rgb = _read(model, outputs)
     depth = distance_to_z_depth(distance.reshape(-1), rays.directions)
     return {
@@ -139,7 +140,7 @@ def render_keypoints(model: Any, keypoints: KeypointRays) -> dict[str, Tensor]:
     }
 
 
-def _bundle(rays: Rays[Tensor], length: Tensor, view: Tensor) -> Any:
+def _bundle(rays: Rays[Tensor], norm: Tensor, view: Tensor) -> Any:
     """Make a ``RayBundle`` of rays with unit directions."""
     return nerfstudio("cameras.rays").RayBundle(
         origins=rays.origins,
@@ -147,7 +148,7 @@ def _bundle(rays: Rays[Tensor], length: Tensor, view: Tensor) -> Any:
         # A pixel at distance 1: √3 times the cone's radius along each side.
         pixel_area=3 * rays.radii.square(),
         camera_indices=view[:, None],
-        metadata={"directions_norm": length},
+        metadata={"directions_norm": norm},
     )
 
 

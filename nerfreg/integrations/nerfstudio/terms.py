@@ -1,5 +1,7 @@
 """The options' regularizers as an objective."""
 
+from typing import Any
+
 from nerfreg import DepthKL, DepthSmoothness, FlowColorPrior, Objective
 from nerfreg.integrations.nerfstudio.options import RegularizersConfig
 from nerfreg.objective import Schedule
@@ -17,12 +19,13 @@ def make_objective(options: RegularizersConfig) -> Objective:
     Raises:
         ValueError: a weight is negative, or patches are too small for the color prior.
     """
-    terms = {}
+    terms = dict[str, tuple[Any, Schedule]]()
     if _acts("smoothness", options.smoothness):
         terms["smoothness"] = (DepthSmoothness(), _fade(options.smoothness, options.fade_steps))
     if _acts("color_prior", options.color_prior):
         prior = FlowColorPrior.from_pretrained()
-        size: int = prior.model.patch_size
+        flow: Any = prior.model
+        size: int = flow.patch_size
         if options.patch_size < size:
             raise ValueError(
                 f"--pipeline.regularizers.patch-size {options.patch_size}: the color prior needs"
