@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import yaml
 from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.configs.method_configs import all_methods, method_configs
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConfig
@@ -218,7 +220,27 @@ def gaussians(data: str) -> dict[str, Any]:
     return {"smoothness": float(metrics["nerfreg_smoothness"])}
 
 
+def examples(page: str) -> dict[str, Any]:
+    """Run the page's example, and register what it makes."""
+    names: dict[str, Any] = {}
+    for code in re.findall(r"^```py\n(.*?)^```$", Path(page).read_text(), re.M | re.S):
+        exec(compile(code, page, "exec"), names)
+    made = names["few_view_ngp"]
+    assert isinstance(made, MethodSpecification)
+    assert made.config.method_name == "few-view-ngp"
+    assert made.config.pipeline.regularizers.patches == 32
+    # A pipeline of another class than nerfacto's, with options of its own.
+    original = method_configs["instant-ngp"].pipeline
+    assert made.config.pipeline.target_num_samples == original.target_num_samples
+    assert issubclass(made.config.pipeline._target, original._target)
+    again = yaml.load(yaml.dump(made.config), Loader=yaml.Loader)
+    assert again.pipeline == made.config.pipeline
+    assert type(again.pipeline) is type(made.config.pipeline)
+    return {}
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    check = {"gradients": gradients, "bad_input": bad_input, "gaussians": gaussians}[sys.argv[1]]
-    print("CHECKED " + json.dumps(check(sys.argv[2])))
+    checks = (gradients, bad_input, gaussians, examples)
+    chosen = {check.__name__: check for check in checks}[sys.argv[1]]
+    print("CHECKED " + json.dumps(chosen(sys.argv[2])))

@@ -472,7 +472,7 @@ def test_terms_are_those_whose_weights_are_not_0() -> None:
     every = RegularizersConfig(color_prior=(1e-3, 0.0), colmap=Path("sparse"), fade_steps=10)
     objective = terms.make_objective(every)
     assert list(objective.terms) == ["smoothness", "color_prior", "keypoints"]
-    assert [objective.weight("smoothness", step) for step in (0, 10, 99)] == [0.1, 0.001, 0.001]
+    assert [objective.weight("smoothness", step) for step in (0, 10, 99)] == [10.0, 0.1, 0.1]
     assert [objective.weight("color_prior", step) for step in (0, 5, 10)] == [1e-3, 5e-4, 0.0]
     assert not terms.make_objective(RegularizersConfig(smoothness=(0.0, 0.0))).terms
 

@@ -155,6 +155,10 @@ def test_inside(studio: Studio, what: str) -> None:
     studio.check(what, studio.data)
 
 
+def test_the_pages_example_wraps_another_method(studio: Studio) -> None:
+    studio.check("examples", ROOT / "docs/integrations/nerfstudio.md")
+
+
 @pytest.mark.parametrize("method", ["nerfacto", "depth-nerfacto", "splatfacto"])
 def test_options_are_in_the_help(studio: Studio, method: str) -> None:
     shown = studio.finish(studio.start("ns-train", f"nerfreg-{method}", "--help"))

@@ -21,10 +21,11 @@ class RegularizersConfig:
 
     fade_steps: int = 30_000
     """Steps in which weights go from the first of their pair to the second."""
-    smoothness: Fade = (0.1, 0.001)
+    smoothness: Fade = (10.0, 0.1)
     """Weights of depth smoothness in patches of unseen views (RegNeRF). Depth is compared in
     nerfacto's own spacing (t/2 up to t = 1, then 1 - 1/(2t)), so that the far background does not
-    drown the rest. From RegNeRF's 0.1 for NDC; that it fades is nerfreg's recipe «fewview»."""
+    drown the rest. Between RegNeRF's 400 to 0.1 and its released 0.1; chosen at small size, see
+    docs/integrations/nerfstudio.md."""
     color_prior: Fade = (0.0, 0.0)
     """Weights of the color prior on patches of unseen views (RegNeRF's normalizing flow, nats per
     dimension), which needs patches of at least 8x8."""

@@ -110,8 +110,9 @@ def test_what_cannot_be_written_is_refused(scene: Scene, tmp_path: Path) -> None
 
 
 def test_an_export_is_whole_or_not_there(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    exported: Path, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
+    monkeypatch.setattr(export_scene, "load_scene", lambda *_, **__: scene)
     monkeypatch.setattr("sys.argv", ["export_scene.py", "--out", str(exported)])
     assert export_scene.main() == 2
     assert "already exists and is not empty" in capsys.readouterr().err
