@@ -1,7 +1,7 @@
 """Keypoints of the training views as rays with a known distance, in nerfstudio's world."""
 
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -129,13 +129,11 @@ def view_names(paths: list[Path], data: Path) -> list[str]:
         ['left/1.png', '2.png']
     """
     folder = data if data.suffix != ".json" else data.parent
-    below = [
-        PurePath(*p.relative_to(folder).parts[1:]) if folder in p.parents else p for p in paths
-    ]
-    return [
-        name.as_posix() if name.parts and folder in path.parents else path.name
-        for name, path in zip(below, paths, strict=True)
-    ]
+    names = list[str]()
+    for path in paths:
+        below = path.relative_to(folder).parts[1:] if folder in path.parents else ()
+        names.append("/".join(below) or path.name)
+    return names
 
 
 def _require_same_cameras(
