@@ -14,7 +14,6 @@ import torch
 import yaml
 from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.configs.method_configs import all_methods, method_configs
-from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManagerConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import NerfstudioDataParserConfig
 from nerfstudio.models import splatfacto
 from nerfstudio.plugins.types import MethodSpecification
@@ -24,20 +23,6 @@ from torch import Tensor
 from nerfreg.integrations.nerfstudio.cameras import PERSPECTIVE
 from nerfreg.integrations.nerfstudio.methods import regularized
 from nerfreg.integrations.nerfstudio.regularization import Regularization
-
-
-def seeded_nerfacto() -> MethodSpecification:
-    """Make nerfacto as nerfreg-nerfacto has it, but for the regularizers.
-
-    One camera and one appearance for all, and rays drawn by the seed, so that the same photographs'
-    rays are seen in the same order.
-    """
-    config = copy.deepcopy(method_configs["nerfacto"])
-    config.method_name = "seeded-nerfacto"
-    config.pipeline.model.camera_optimizer.mode = "off"
-    config.pipeline.model.use_appearance_embedding = False
-    config.pipeline.datamanager = VanillaDataManagerConfig(dataparser=NerfstudioDataParserConfig())
-    return MethodSpecification(config, "nerfacto whose rays follow the seed")
 
 
 def attributes(seed: int = 0) -> Any:

@@ -55,7 +55,7 @@ class Studio:
             "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
             "PYTHONPATH": str(ROOT),
             "NERFSTUDIO_METHOD_CONFIGS": "seeded-nerfacto="
-            "tests.integrations.nerfstudio_checks:seeded_nerfacto",
+            "tests.integrations.seeded_nerfacto:method",
         }
 
     def start(self, *command: str) -> subprocess.Popen[str]:
