@@ -76,8 +76,8 @@ def _splatfacto() -> tuple[Any, str]:
 
 def _few_views(config: Any) -> None:
     """Set what a few views cannot determine, and draw rays by the seed."""
-    # A camera and an appearance of its own explain each of three photographs without a scene.
     config.pipeline.regularizers.annealing_steps = 512
+    # A camera and an appearance of its own explain each of three photographs without a scene.
     config.pipeline.model.camera_optimizer.mode = "off"
     config.pipeline.model.use_appearance_embedding = False
     parallel = config.pipeline.datamanager
