@@ -110,7 +110,8 @@ def bad_input(data: str) -> dict[str, Any]:
         method.pipeline.model.implementation = "torch"
         method.pipeline.datamanager.train_num_rays_per_batch = 16
     _fails("train on one device, got 2", _pipeline(nerfacto, data), world_size=2)
-    _fails("every term is switched off", _pipeline(nerfacto, data, smoothness=(0.0, 0.0)))
+    nothing = _pipeline(nerfacto, data, smoothness=(0.0, 0.0), annealing_steps=0)
+    _fails("every term is switched off", nothing)
     _fails("colmap nowhere: no such folder", _pipeline(nerfacto, data, colmap=Path("nowhere")))
 
     reduced = _pipeline(gaussian, data)
