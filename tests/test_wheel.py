@@ -16,7 +16,8 @@ def test_the_wheel_holds_the_package_alone(tmp_path):
     with ZipFile(path) as wheel:
         names = wheel.namelist()
     about = f"nerfreg-{nerfreg.__version__}.dist-info"
-    described = {f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
+    files = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+    described = {f"{about}/{name}" for name in files}
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "nerfreg").rglob("*.py")}
     assert "nerfreg/losses/depth_kl.py" in modules
     shipped = {

@@ -94,6 +94,7 @@ def make_scene(
     split: tuple[list[int], list[int]],
     keypoints: bool,
     masks: dict[int, Tensor] | None = None,
+    rule: str = splits.EVENLY_SPACED,
 ) -> Scene:
     """Make a scene of a capture around something, with what its COLMAP models know.
 
@@ -105,9 +106,10 @@ def make_scene(
         size: (width, height) that the intrinsics are of; the images may be smaller.
         images: (N, H, W, 3) uint8.
         names: of the photographs.
-        split: training and test views, evenly spaced.
+        split: training and test views.
         keypoints: give the scene its training views' keypoints; the bounds rest on them anyhow.
         masks: of the object.
+        rule: of the split, in words, with places for the numbers of all and of training views.
 
     Raises:
         SceneError: the cameras cannot be used.
@@ -131,7 +133,7 @@ def make_scene(
         near=near,
         far=far,
         unseen=unseen(cameras[train], near, far),
-        split=splits.EVENLY_SPACED.format(len(names), len(train)),
+        split=rule.format(len(names), len(train)),
         keypoints=known if keypoints else {},
         points=sfm.held_out_points(folder, cameras, names, train),
         masks=masks or {},

@@ -17,6 +17,8 @@ from reference_impl.scenes.scene import Scene, SceneError
 
 __all__ = ["Frame", "load_transforms_json", "read_frames"]
 
+# For printing: number of images, number of training views.
+LISTED = "of {} views, the file lists which test; {} evenly spaced of its training views train"
 UNSUPPORTED = ("k3", "k4", "k5", "k6")
 
 
@@ -69,10 +71,12 @@ def load_transforms_json(
 ) -> Scene:
     """Read a capture with a ``transforms.json``.
 
-    Photos are undistorted (OPENCV model). The world is moved and scaled so that the cameras' common
-    focus is the origin and their mean distance from it 4. Near and far come from the depths of the
-    training views' keypoints wherever there is a model, asked for or not, so that runs with and
-    without keypoint supervision have the same bounds.
+    Where the file lists ``train_filenames`` and ``test_filenames``, as nerfstudio's may, these
+    train and test; otherwise every 8th view tests. Photos are undistorted (OPENCV model). The world
+    is moved and scaled so that the cameras' common focus is the origin and their mean distance from
+    it 4. Near and far come from the depths of the training views' keypoints wherever there is a
+    model, asked for or not, so that runs with and without keypoint supervision have the same
+    bounds.
 
     Args:
         folder: with ``transforms.json``, the photos and, for keypoints, ``sparse_train{n_views}/0``
@@ -88,7 +92,14 @@ def load_transforms_json(
     source = folder / "transforms.json"
     frames = read_frames(source)
     try:
-        train, test = splits.evenly_spaced(len(frames), n_views)
+        listed = _listed(source, [frame.name for frame in frames])
+        if listed is None:
+            train, test = splits.evenly_spaced(len(frames), n_views)
+        else:
+            may_train, test = listed
+            train = [may_train[i] for i in splits.evenly(len(may_train), n_views)]
+    except SceneError:
+        raise
     except ValueError as error:
         raise SceneError(folder, str(error)) from None
     size = image_size(frames[0].path)
@@ -109,7 +120,25 @@ def load_transforms_json(
         names=[frame.name for frame in frames],
         split=(train, test),
         keypoints=keypoints,
+        rule=splits.EVENLY_SPACED if listed is None else LISTED,
     )
+
+
+def _listed(source: Path, names: list[str]) -> tuple[list[int], list[int]] | None:
+    """Find the views that the file itself lists for training and for testing, if it does."""
+    content = json.loads(source.read_text(encoding="utf-8"))
+    keys = ("train_filenames", "test_filenames")
+    if not all(key in content for key in keys):
+        return None
+    rows = {name: i for i, name in enumerate(names)}
+    found: list[list[int]] = []
+    for key in keys:
+        wanted = [str(name).removeprefix("./") for name in content[key]]
+        unknown = [name for name in wanted if name not in rows]
+        if unknown:
+            raise SceneError(source, f"«{key}» lists {unknown[0]}, but no frame has this file_path")
+        found.append(sorted(rows[name] for name in wanted))
+    return found[0], found[1]
 
 
 def read_frames(source: Path) -> list[Frame]:
