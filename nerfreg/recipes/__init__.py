@@ -37,3 +37,4 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "sparsenerf": sparsenerf,
     "fewview": fewview,
 }
+"""Recipes by the name that users type; a recipe of one's own is added here."""
