@@ -1,22 +1,22 @@
 """Unpack the openly licensed photographs that the shipped weights were trained on.
 
-python pretrain_flow/open_photos.py gcompris-qt-data_*.deb lomiri-wallpapers-*.deb --out photos
+python pretrain_flow/open_photos.py gcompris-qt-data_*.deb --out photos
 
-Three packages of Debian 12 (``apt-get download`` fetches them) state a licence for each picture. Of
-those in the public domain or under CC0, CC BY or CC BY-SA, photographs are written as PNG, with a
-table of their licences and authors. Other pictures of theirs are left alone: drawings, and the many
-photographs that took the place of the one whose licence the package states.
+The package is Debian 12's (``apt-get download gcompris-qt-data``). ``open_photos.csv`` lists the
+photographs of it that are in the public domain, under CC0 or CC BY-SA, with licence, author and
+source as GCompris states them in the README beside each folder's pictures, in the revisions that
+brought these pictures. (The package's own list is of pictures that they took the place of.) Not
+listed: what has no entry there, one photograph under the GPL, a drawing, one in black and white,
+one with a slide's frame, and second copies.
 """
 
 import csv
 import io
 import lzma
-import re
 import struct
 import sys
 import tarfile
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -30,62 +30,49 @@ from pretrain_flow.photographs import UnusableError, decode
 from reference_impl.command_line import exit_code
 from reference_impl.run_folder import written_whole
 
-OPEN = re.compile(r"public-domain|CC0-[\d.]+|CC-BY-[\d.]+|CC-BY-SA-[\d.]+")
-# What shows what its entry in debian/copyright says, as far as one can see.
-PHOTOGRAPHS = (
-    "*/explore_world_animals/resource/animals/*.webp",
-    "*/categorization/resource/images/monuments/*.webp",
-    "*/backgrounds/*.jpg",
-)
-LEFT_OUT = (
-    # Patterns and renderings.
-    *("analogpattern*", "umang*", "Fossa*", "Infinite-Sea*", "Painting-Colors*"),
-    # Not what their entry names: by day for by night, perched for flying.
-    *("IndiaGate", "cathedral", "colosseum", "scarlet_macaw"),
-)
+CREDITS = Path(__file__).with_suffix(".csv")
 LONGEST_SIDE = 1024
 
 
-def unpack(
-    packages: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("photos")
-) -> None:
+def unpack(package: Annotated[Path, tyro.conf.Positional], out: Path = Path("photos")) -> None:
     """Write every openly licensed photograph, and ``licences.csv``.
 
     Args:
-        packages: the .deb files.
+        package: the .deb file.
         out: folder to write to, made if need be.
     """
+    credits = read_credits()
     rows: list[list[str]] = []
-    for package in packages:
-        try:
-            files = dict(files_of_package(package.read_bytes()))
-            notes = [name for name in files if re.search(r"/doc/[^/]+/copyright$", name)]
-            if not notes:
-                raise ValueError("it holds no list of licences")
-            licences = licences_of(files[notes[0]].decode())
-            for name, content in [*pictures_of(files)]:
-                # Pictures became .webp after the list was written; in both, the stem is unique.
-                path = PurePosixPath(name)
-                licence, author, source = licences.get(
-                    f"{path.parent.name}/{path.stem}"
-                ) or licences.get(path.stem, ("", "", ""))
-                if not OPEN.fullmatch(licence):
-                    continue
-                file = f"{path.parent.name}_{path.stem}.png"
-                write(content, name, out / file)
-                rows.append([file, licence, author, source])
-        except (ValueError, lzma.LZMAError, tarfile.TarError, struct.error) as error:
-            raise ValueError(
-                f"{package}: not a Debian package that can be used: {error}"
-            ) from error
+    try:
+        for path, content in pictures_of(package.read_bytes()):
+            if path in credits:
+                file = f"{PurePosixPath(path).parent.name}_{PurePosixPath(path).stem}.png"
+                # Farm's and world's animals lie in folders of one name: no stem is in both.
+                write(content, path, out / file)
+                rows.append([file, *credits[path]])
+    except (ValueError, lzma.LZMAError, tarfile.TarError, struct.error) as error:
+        raise ValueError(f"{package}: not a Debian package that can be used: {error}") from error
     if not rows:
-        raise ValueError(f"{', '.join(map(str, packages))}: no openly licensed photograph in there")
+        raise ValueError(f"{package}: none of the photographs in {CREDITS.name} is in it")
     with (
         written_whole(out / "licences.csv") as partial,
         partial.open("w", encoding="utf-8", newline="") as table,
     ):
         csv.writer(table).writerows([["file", "licence", "author", "source"], *sorted(rows)])
-    print(f"done: {len(rows)} photographs in {out}")
+    missing = len(credits) - len(rows)
+    print(
+        f"done: {len(rows)} photographs in {out}"
+        + (f", {missing} are not in the package" if missing else "")
+    )
+
+
+def read_credits() -> dict[str, tuple[str, str, str]]:
+    """A picture's path below GCompris' activities -> its licence, author and source."""
+    with CREDITS.open(encoding="utf-8", newline="") as table:
+        return {
+            row["picture"]: (row["licence"], row["author"], row["source"])
+            for row in csv.DictReader(table)
+        }
 
 
 def write(content: bytes, name: str, out: Path) -> None:
@@ -99,16 +86,14 @@ def write(content: bytes, name: str, out: Path) -> None:
     picture.save(out)
 
 
-def pictures_of(files: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
-    """Photographs among a package's files, those inside of Qt's resource files included."""
-    for name, content in files.items():
-        inside = files_of_resource(content) if name.endswith(".rcc") else [(name, content)]
-        for path, picture in inside:
-            stem = PurePosixPath(path).stem
-            if any(fnmatch(path, pattern) for pattern in PHOTOGRAPHS) and not any(
-                fnmatch(stem, pattern) for pattern in LEFT_OUT
-            ):
-                yield path, picture
+def pictures_of(package: bytes) -> Iterator[tuple[str, bytes]]:
+    """What Qt's resource files in a package hold below ``src/activities``: path there, content."""
+    for name, content in files_of_package(package):
+        if name.endswith(".rcc"):
+            for path, picture in files_of_resource(content):
+                _, found, below = path.partition("src/activities/")
+                if found:
+                    yield below, picture
 
 
 def files_of_package(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -157,21 +142,6 @@ def files_of_resource(content: bytes) -> Iterator[tuple[str, bytes]]:
             yield name, content[start + 4 : start + 4 + size]
 
     yield from walk(0, "")
-
-
-def licences_of(copyright_file: str) -> dict[str, tuple[str, str, str]]:
-    """From ``debian/copyright``: folder/stem and stem of each file -> licence, author, source."""
-    found: dict[str, tuple[str, str, str]] = {}
-    for paragraph in re.split(r"\n[ \t]*\n", copyright_file):
-        fields = dict(re.findall(r"^(\w+):((?:.|\n[ \t])*)", paragraph, re.MULTILINE))
-        if {"Files", "License"} <= fields.keys():
-            licence = fields["License"].strip().split("\n")[0]
-            author = " ".join(fields.get("Copyright", "").split())
-            source = " ".join(fields.get("Comment", "").split())
-            for path in map(PurePosixPath, fields["Files"].split()):
-                found[f"{path.parent.name}/{path.stem}"] = licence, author, source
-                found.setdefault(path.stem, (licence, author, source))
-    return found
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ class Config:
     views: int = 3
     """Number of training views."""
     recipe: str = "fewview"
-    """mipnerf, nerf, regnerf, dsnerf, freenerf, infonerf, dietnerf, sparsenerf or fewview."""
+    """mipnerf, nerf, regnerf, dsnerf, freenerf, infonerf, dietnerf, sparsenerf or fewview; for
+    comparison regnerf-released, regnerf-metric and dsnerf-published."""
     without: str = ""
     """What of the recipe to leave out, to see what each part does: NAME or NAME,NAME, of its terms,
     annealing and frequency_mask."""

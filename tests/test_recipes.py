@@ -200,6 +200,31 @@ class TestRegNerf:
         assert around.annealing == SampleSpaceAnnealing(1600, 0.5, 0.5, form="released")
         assert forward.annealing == SampleSpaceAnnealing(200, 1e-4, 1.0, form="released")
 
+    def test_as_released_only_annealing_is_left_on_forward_facing_scenes(self):
+        scene = {"n_views": 3, "n_steps": 2000}
+        forward = RECIPES["regnerf-released"](forward_facing=True, **scene)
+        assert forward.parts == ("annealing",)
+        assert forward.annealing == regnerf(forward_facing=True, **scene).annealing
+        around = RECIPES["regnerf-released"](forward_facing=False, **scene)
+        assert around.parts == ("depth_smoothness", "annealing")
+
+    def test_in_metric_depth_all_scenes_are_alike(self):
+        scene = {"n_views": 3, "n_steps": 2000}
+        forward, around = (
+            RECIPES["regnerf-metric"](forward_facing=f, **scene) for f in (True, False)
+        )
+        assert forward.coordinates == "metric"
+        assert forward.annealing == around.annealing
+        assert regnerf(forward_facing=True, **scene).coordinates == "ndc"
+
+
+def test_dsnerf_as_published_is_the_unnormalised_sum():
+    scene = {"forward_facing": False, "n_views": 3, "n_steps": 2000}
+    (loss, weight) = RECIPES["dsnerf-published"](**scene).keypoint_terms["depth_kl"]
+    (meant, same) = RECIPES["dsnerf"](**scene).keypoint_terms["depth_kl"]
+    assert (loss.form, meant.form) == ("dsnerf", "kl")
+    assert weight == same
+
 
 @pytest.mark.parametrize(("forward_facing", "n_views", "n_steps"), SCENES)
 def test_dsnerf_weighs_a_tenth_on_half_of_the_rays(forward_facing, n_views, n_steps):

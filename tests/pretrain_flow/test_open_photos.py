@@ -1,4 +1,4 @@
-"""Openly licensed photographs are unpacked from Debian packages: tiny ones, written by hand."""
+"""Openly licensed photographs are unpacked from a Debian package: tiny ones, written by hand."""
 
 import csv
 import io
@@ -8,53 +8,21 @@ import struct
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pretrain_flow.data import read_licences
-from pretrain_flow.open_photos import LONGEST_SIDE, files_of_resource, unpack
+from pretrain_flow.open_photos import LONGEST_SIDE, files_of_resource, read_credits, unpack
 from pretrain_flow.photographs import decode
 from tests.pretrain_flow.conftest import photograph
 
-ANIMALS = "explore_world_animals/resource/animals"
-MONUMENTS = "categorization/resource/images/monuments"
-COPYRIGHT = f"""\
-Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-Upstream-Name: tiny
-
-Files: *
-Copyright: 2000, Somebody Else
-License: GPL-3+
-
-Files: activities/{ANIMALS}/koala.jpg
- activities/{ANIMALS}/lemur.jpg
-Copyright: 2001, Ann Author
- 2002, Ben Author
-License: CC-BY-SA-3.0
- with a text of
- .
- several lines
-Comment: https://example.org/koala
-
-Files: activities/{ANIMALS}/tiger.jpg
-Copyright: 2003, Nobody
-License: CC-BY-NC-3.0
-
-Files: activities/{MONUMENTS}/cathedral.jpg
- activities/{MONUMENTS}/pyramid.jpg
-Copyright: 2004, Cy
-License: public-domain
-
-Files: backgrounds/hill.jpg
-Copyright: 2005, Dé
-License: CC0-1.0
-
-License: CC-BY-SA-3.0
- the text itself
-"""
+ANIMALS = "src/activities/explore_world_animals/resource/animals"
+FARM = "src/activities/explore_farm_animals/resource/animals"
+RENEWABLE = "src/activities/categorization/resource/images/renewable"
+WONDERS = "src/activities/explore_monuments/resource/wonders"
 
 
 def encoded(name, kind="webp", **options):
@@ -95,11 +63,9 @@ def resource(files, version):
     return b"qres" + offsets + bytes(head - 20) + b"".join(nodes) + data + names
 
 
-def package(path, files, copyright_file=COPYRIGHT):
-    """A Debian package with these files; without a list of licences if that is empty."""
+def package(path, files):
+    """A Debian package with these files."""
     files = {f"./usr/share/{name}": content for name, content in files.items()}
-    if copyright_file:
-        files["./usr/share/doc/tiny/copyright"] = copyright_file.encode()
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as archive:
         folder = tarfile.TarInfo("./usr")
@@ -125,46 +91,54 @@ def package(path, files, copyright_file=COPYRIGHT):
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_open_photographs_are_written_with_their_licences(version, tmp_path, capsys):
     animals = {
-        f"gcompris/src/activities/{ANIMALS}/koala.webp": encoded("koala"),
-        f"gcompris/src/activities/{ANIMALS}/lemur.webp": encoded("lemur"),
-        f"gcompris/src/activities/{ANIMALS}/tiger.webp": encoded("tiger"),  # not for all purposes
-        f"gcompris/src/activities/{ANIMALS}/unknown.webp": encoded("unknown"),  # no licence
-        f"gcompris/src/activities/{ANIMALS}/koala.svg": b"a drawing",
+        f"gcompris/{ANIMALS}/koala.webp": encoded("koala"),
+        f"gcompris/{ANIMALS}/tiger.webp": encoded("tiger"),  # not listed
+        f"gcompris/{ANIMALS}/koala.svg": b"a drawing",
+        f"gcompris/{FARM}/sheep.webp": encoded("sheep"),  # in a folder of the same name
         "gcompris/koala.webp": encoded("elsewhere"),
     }
-    monuments = {
-        f"src/activities/{MONUMENTS}/pyramid.webp": encoded("pyramid"),
-        f"src/activities/{MONUMENTS}/cathedral.webp": encoded("cathedral"),  # left out
+    others = {
+        f"{RENEWABLE}/windmill6.webp": encoded("windmill6"),  # under the GPL
+        f"{WONDERS}/petra.webp": encoded("petra"),
+        f"{WONDERS}/tajMahal.webp": encoded("tajMahal"),
     }
     deb = package(
         tmp_path / "tiny.deb",
         {
-            "gcompris/rcc/explore_world_animals.rcc": resource(animals, version),
-            "gcompris/rcc/categorization.rcc": resource(monuments, version),
-            "backgrounds/hill.jpg": encoded("hill", "jpeg"),
-            "backgrounds/umang.jpg": encoded("umang", "jpeg"),
+            "gcompris/rcc/animals.rcc": resource(animals, version),
+            "gcompris/rcc/others.rcc": resource(others, version),
+            f"{ANIMALS}/lemur.webp": encoded("lemur"),  # not in a resource
         },
     )
     out = tmp_path / "new" / "photos"
-    unpack([deb], out)
-    koala, lemur = "animals_koala.png", "animals_lemur.png"
-    hill, pyramid = "backgrounds_hill.png", "monuments_pyramid.png"
-    assert {path.name for path in out.iterdir()} == {koala, lemur, hill, pyramid, "licences.csv"}
-    assert "done: 4 photographs" in capsys.readouterr().out
-    for file in (koala, lemur, pyramid):
+    unpack(deb, out)
+    files = ["animals_koala.png", "animals_sheep.png", "wonders_petra.png", "wonders_tajMahal.png"]
+    assert {path.name for path in out.iterdir()} == {*files, "licences.csv"}
+    assert f"done: 4 photographs in {out}, 146 are not in the package" in capsys.readouterr().out
+    for file in files:
         name = Path(file).stem.partition("_")[2]
         np.testing.assert_array_equal(decode(out / file), photograph(name))
     with (out / "licences.csv").open(encoding="utf-8", newline="") as table:
         rows = [*csv.reader(table)]
-    authors = "2001, Ann Author 2002, Ben Author"
-    assert rows == [
-        ["file", "licence", "author", "source"],
-        [koala, "CC-BY-SA-3.0", authors, "https://example.org/koala"],
-        [lemur, "CC-BY-SA-3.0", authors, "https://example.org/koala"],
-        [hill, "CC0-1.0", "2005, Dé", ""],
-        [pyramid, "public-domain", "2004, Cy", ""],
-    ]
-    assert read_licences([out])[out / hill] == "CC0-1.0", "as the training reads the table"
+    commons = "https://commons.wikimedia.org/wiki/File:"
+    assert rows[0] == ["file", "licence", "author", "source"]
+    assert [row[0] for row in rows[1:]] == files
+    assert rows[1][1:] == ["public domain", "BurningWell", f"{commons}Koala_Perth_Zoo.jpg"]
+    assert rows[4][1:] == ["CC-BY-SA-4.0", "Yann", f"{commons}Taj_Mahal,_Agra,_India.jpg"]
+    assert read_licences([out])[out / files[3]] == "CC-BY-SA-4.0", "as the training reads the table"
+
+
+def test_credits_are_whole_and_open():
+    credits = read_credits()
+    assert len(credits) >= 100, "the card says how many the weights have seen"
+    for picture, (licence, author, source) in credits.items():
+        assert licence in {"public domain", "CC0", "CC-BY-SA-4.0"}, picture
+        assert author, picture
+        assert source.startswith("https://"), picture
+    names = [f"{PurePosixPath(p).parent.name}_{PurePosixPath(p).stem}" for p in credits]
+    assert len(set(names)) == len(names), "files would overwrite each other"
+    sources = [source for _, _, source in credits.values()]
+    assert len(set(sources)) == len(sources), "one picture twice"
 
 
 def test_pictures_are_decoded_as_for_training_and_made_smaller(tmp_path):
@@ -173,19 +147,16 @@ def test_pictures_are_decoded_as_for_training_and_made_smaller(tmp_path):
     Image.new("RGBA", (2 * LONGEST_SIDE, 8), (0, 0, 0, 0)).save(clear, "webp", lossless=True)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
-    deb = package(
-        tmp_path / "tiny.deb",
-        {
-            f"{ANIMALS}/koala.webp": clear.getvalue(),
-            "backgrounds/hill.jpg": encoded("hill", "jpeg", exif=exif),
-        },
-    )
-    unpack([deb], tmp_path)
+    files = {
+        f"{ANIMALS}/koala.webp": clear.getvalue(),
+        f"{ANIMALS}/lemur.webp": encoded("lemur", exif=exif),
+    }
+    unpack(package(tmp_path / "tiny.deb", {"a.rcc": resource(files, 2)}), tmp_path)
     koala = decode(tmp_path / "animals_koala.png")
     assert koala.shape == (4, LONGEST_SIDE, 3)
     assert koala.min() == 255
-    height, width, _ = photograph("hill").shape
-    assert decode(tmp_path / "backgrounds_hill.png").shape == (width, height, 3)
+    height, width, _ = photograph("lemur").shape
+    assert decode(tmp_path / "animals_lemur.png").shape == (width, height, 3)
 
 
 def test_compressed_files_of_a_resource_are_left_out():
@@ -214,38 +185,36 @@ def damage(deb, how):
     ],
 )
 def test_a_damaged_package_is_named(how, message, tmp_path):
-    deb = package(tmp_path / "bad.deb", {f"{ANIMALS}/koala.webp": encoded("koala")})
+    koala = resource({f"{ANIMALS}/koala.webp": encoded("koala")}, 2)
+    deb = package(tmp_path / "bad.deb", {"a.rcc": koala})
     damage(deb, how)
     with pytest.raises(ValueError, match=rf"bad\.deb: not a Debian package .*{message}"):
-        unpack([deb], tmp_path / "out")
+        unpack(deb, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("content", "message"),
     [
-        ({"a.rcc": b"nothing"}, "a Qt resource file in it is damaged"),
-        ({"a.rcc": resource({"x/y": b"z"}, 2)[:40]}, "unpack"),
-        ({f"{ANIMALS}/koala.webp": b"RIFF"}, rf"{ANIMALS}/koala\.webp in it is unreadable"),
+        (b"nothing", "a Qt resource file in it is damaged"),
+        (resource({"x/y": b"z"}, 2)[:40], "unpack"),
+        (
+            resource({f"{ANIMALS}/koala.webp": b"RIFF"}, 2),
+            r"animals/koala\.webp in it is unreadable",
+        ),
     ],
 )
-def test_a_package_with_something_damaged_is_named(files, message, tmp_path):
-    deb = package(tmp_path / "bad.deb", files)
+def test_a_package_with_something_damaged_is_named(content, message, tmp_path):
+    deb = package(tmp_path / "bad.deb", {"a.rcc": content})
     with pytest.raises(ValueError, match=rf"bad\.deb: not a Debian package .*{message}"):
-        unpack([deb], tmp_path / "out")
-
-
-def test_a_package_without_licences_is_named(tmp_path):
-    deb = package(tmp_path / "a.deb", {f"{ANIMALS}/koala.webp": encoded("koala")}, "")
-    with pytest.raises(ValueError, match=r"a\.deb: .*it holds no list of licences"):
-        unpack([deb], tmp_path / "out")
+        unpack(deb, tmp_path / "out")
 
 
 @pytest.mark.parametrize("files", [{}, {f"{ANIMALS}/tiger.webp": b"not looked at"}])
 def test_packages_without_an_open_photograph(files, tmp_path):
-    deb = package(tmp_path / "a.deb", files)
-    with pytest.raises(ValueError, match=rf"^{re.escape(str(deb))}: no openly licensed photograph"):
-        unpack([deb], tmp_path / "out")
+    deb = package(tmp_path / "a.deb", {"a.rcc": resource(files, 2)} if files else {})
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(deb))}: none of the photographs in"):
+        unpack(deb, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
