@@ -46,10 +46,12 @@ class PublicNames(Extension):
 
 
 def twins(name: str) -> tuple[str, bool]:
+    """Order names so that a class comes right before the function of its name."""
     return name.replace("_", "").lower(), name[0].islower()
 
 
 def is_package(member: Object | Alias) -> bool:
+    """Tell a room from its files."""
     return not member.is_alias and member.is_module and member.is_init_module
 
 

@@ -37,6 +37,7 @@ def mathml(latex: str, display: str) -> Element:
 
 
 def join_letters(match: re.Match[str]) -> str:
+    """Make one element of neighbours."""
     return f'<mi mathvariant="normal">{re.sub("<[^>]*>", "", match[0])}</mi>'
 
 
@@ -72,12 +73,12 @@ class SourceLinks(Treeprocessor):
 class PagesExtension(Extension):
     """Both, in this order, after all inline Markdown is read."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+    def extendMarkdown(self, md: Markdown) -> None:
         """Register the two."""
         md.treeprocessors.register(Formulas(md), "nerfreg_formulas", 15)
         md.treeprocessors.register(SourceLinks(md), "nerfreg_source_links", 14)
 
 
-def makeExtension(**options: Any) -> PagesExtension:  # noqa: N802
+def makeExtension(**options: Any) -> PagesExtension:
     """Make the extension, as Markdown asks for it."""
     return PagesExtension(**options)
