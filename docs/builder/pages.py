@@ -57,6 +57,10 @@ class Formulas(Treeprocessor):
 class SourceLinks(Treeprocessor):
     """Send links that leave the documentation's folder to the repository's pages."""
 
+    def __init__(self, md: Markdown, repository: str) -> None:
+        super().__init__(md)
+        self.repository = repository
+
     def run(self, root: Element) -> None:
         """Change the page in place."""
         context = ContextPreprocessor.from_markdown(self.md)
@@ -67,16 +71,21 @@ class SourceLinks(Treeprocessor):
             href = link.get("href", "")
             target = posixpath.normpath(posixpath.join(folder, href))
             if href.startswith("..") and not target.startswith("docs/"):
-                link.set("href", f"{context.config['repo_url']}/blob/main/{target}")
+                link.set("href", f"{self.repository}/{target}")
 
 
 class PagesExtension(Extension):
     """Both, in this order, after all inline Markdown is read."""
 
+    def __init__(self, **options: Any) -> None:
+        self.config = {"repository": ["", "where the files of the repository can be read"]}
+        super().__init__(**options)
+
     def extendMarkdown(self, md: Markdown) -> None:
         """Register the two."""
+        repository = self.getConfig("repository")
         md.treeprocessors.register(Formulas(md), "nerfreg_formulas", 15)
-        md.treeprocessors.register(SourceLinks(md), "nerfreg_source_links", 14)
+        md.treeprocessors.register(SourceLinks(md, repository), "nerfreg_source_links", 14)
 
 
 def makeExtension(**options: Any) -> PagesExtension:

@@ -7,14 +7,12 @@ A test compares the page with what this would write.
 
 import inspect
 import re
-import sys
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from nerfreg.recipes import RECIPES, Recipe
 from nerfreg.schedules import Constant, Linear, LogLinear
@@ -48,6 +46,9 @@ def section(name: str) -> str:
         for n_steps, forward_facing in product(RUNS, SCENES)
     }
     doc = inspect.getdoc(recipe) or ""
+    if isinstance(recipe, partial):
+        options = ", ".join(f"{key}={value!r}" for key, value in recipe.keywords.items())
+        doc = f"[{recipe.func.__name__}](#{recipe.func.__name__}) with `{options}`."
     lines = [f"## {name}\n", plain(doc.partition("\n")[0]) + "\n", table(settings)]
     arguments = re.search(r"^Args:\n(.*?)\n\n", doc, re.MULTILINE | re.DOTALL)
     for argument in re.split(r"\n    (?=\w)", arguments[1].lstrip() if arguments else ""):
