@@ -148,7 +148,6 @@ PAGE = "# One\n\n[here](#one) $a_1$ [up](../LICENSE)\n\n"
 MISTAKES = {
     "a dead link": "[there](nothing.md)",
     "a dead anchor": "[there](index.md#nothing)",
-    "a missing picture": "![picture](nothing.png)",
     "a name that does not exist": "::: nerfreg.losses.nothing",
     "a reference to such a name": "[`nothing`][nerfreg.nothing]",
     "an unknown command in a formula": r"$\nothing_1$",
