@@ -7,7 +7,7 @@ import re
 import textwrap
 from typing import Any
 
-from griffe import Alias, Extension, GriffeLoader, Module, Object
+from griffe import Alias, DataclassesExtension, Extension, GriffeLoader, Module, Object
 
 ROLE = re.compile(r":(\w+):`(~?)([^`]+)`")
 FORMULA = re.compile(r"^( *)\.\. math:: ?(.*(?:\n(?:\1 +.*| *$))*)", re.MULTILINE)
@@ -24,6 +24,8 @@ class PublicNames(Extension):
     def on_package(self, *, pkg: Module, loader: GriffeLoader, **kwargs: Any) -> None:
         """Rework the package, once all of its files are read."""
         del loader, kwargs
+        # Dataclasses find their bases' fields while they are where they were written.
+        DataclassesExtension().on_package(pkg=pkg)
         rooms = [room for room in pkg.members.values() if is_package(room)]
         listed = [
             (room, str(name), original(pkg, f"{room.path}.{name}"))
