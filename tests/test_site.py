@@ -38,6 +38,7 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
 def site() -> Path:
     done = build(ROOT)
     assert done.returncode == 0, done.stderr
+    assert "griffe:" not in done.stdout + done.stderr, "docstrings that say other than signatures"
     return ROOT / "site"
 
 
