@@ -35,7 +35,7 @@ class Options:
     """Reproduce a table or a figure of the papers."""
 
     table: str = "embedded"
-    """embedded, llff3, llff6, llff9, dtu3, dtu6, dtu9, dsnerf-llff, blender8, ablation,
+    """embedded, llff3, llff6, llff9, dtu3, dtu6, dtu9, dsnerf-llff, blender8, ablation, intent,
     data-efficiency or convergence."""
     preset: Literal["small", "paper"] = "small"
     """small: minutes a job on a CPU. paper: RegNeRF's network, batch and steps, for a GPU."""
@@ -49,6 +49,8 @@ class Options:
     """Only these scenes: NAME or NAME,NAME; others than the table's are welcome."""
     steps: int = 0
     """Optimisation steps of each job; 0: the preset's."""
+    lpips_weights: Path | None = None
+    """Measure LPIPS, too, as the papers do (vgg), with this file of convert_lpips.py."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where each job trains."""
     engine: Literal["local", "ray"] = "local"
@@ -67,7 +69,15 @@ class Options:
     def request(self) -> Request:
         """What of the table to run."""
         scenes = tuple(name.strip() for name in self.scenes.split(",") if name.strip())
-        return Request(self.preset, self.seeds, self.data, scenes, self.steps, self.device)
+        return Request(
+            preset=self.preset,
+            seeds=self.seeds,
+            data=self.data,
+            scenes=scenes,
+            steps=self.steps,
+            lpips_weights=self.lpips_weights,
+            device=self.device,
+        )
 
 
 def reproduce(options: Options) -> int:

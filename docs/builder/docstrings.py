@@ -5,6 +5,7 @@ A griffe extension. The package itself is left as it is: its docstrings stay rea
 
 import re
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from griffe import Alias, DataclassesExtension, Extension, GriffeLoader, Module, Object
@@ -26,7 +27,7 @@ class PublicNames(Extension):
         del loader, kwargs
         # Dataclasses find their bases' fields while they are where they were written.
         DataclassesExtension().on_package(pkg=pkg)
-        rooms = [room for room in pkg.members.values() if is_package(room)]
+        rooms = list(packages(pkg))
         listed = [
             (room, str(name), original(pkg, f"{room.path}.{name}"))
             for room in (*rooms, pkg)
@@ -37,13 +38,16 @@ class PublicNames(Extension):
         homes: dict[str, str] = {}
         for room, name, member in listed:
             if name in homes:  # nerfreg lists again what is at home in a room
-                member.aliases[f"{room.path}.{name}"] = Alias(name, member, parent=room)
-                room.members[name] = member.aliases[f"{room.path}.{name}"]
+                again = Alias(name, member, parent=room)
+                again.public = False  # its page is the room's
+                room.members[name] = member.aliases[again.path] = again
             else:
                 member.aliases[member.path] = Alias(name, member)
                 member.parent = room
                 room.members[name] = member
                 homes[name] = member.path
+        for bridge in pkg["integrations"].members.values():
+            bridge.public = True  # though the room lists nothing: each is imported by itself
         write_markdown(pkg, homes, set())
 
 
@@ -52,9 +56,12 @@ def twins(name: str) -> tuple[str, bool]:
     return name.replace("_", "").lower(), name[0].islower()
 
 
-def is_package(member: Object | Alias) -> bool:
-    """Tell a room from its files."""
-    return not member.is_alias and member.is_module and member.is_init_module
+def packages(pkg: Module) -> Iterator[Module]:
+    """Find the rooms, and rooms in rooms, without the house itself."""
+    for member in pkg.members.values():
+        if not member.is_alias and member.is_module and member.is_init_module:
+            yield member
+            yield from packages(member)
 
 
 def original(pkg: Module, path: str) -> Object:

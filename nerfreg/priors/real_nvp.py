@@ -40,9 +40,9 @@ class RealNVPConfig:
     """
 
     patch_size: int = 8
-    n_couplings: int = 8
-    width: int = 160
-    depth: int = 2
+    n_couplings: int = 16
+    width: int = 128
+    depth: int = 1
     max_log_scale: float = 2.0
     basis: Literal["principal", "pixels"] = "principal"
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from nerfreg import __version__
 from nerfreg.recipes import RECIPES
 from reference_impl.config import PRESETS, Config, resolve_steps, resolve_width
+from reference_impl.perceptual import check_networks
 from reference_impl.reproduction.tables import Table, Variant
 from reference_impl.scenes import Scene, SceneError, load_scene
 
@@ -19,6 +20,9 @@ from reference_impl.scenes import Scene, SceneError, load_scene
 SMALL_FILE = 2**20
 # Where below the data folder a scene may lie.
 PLACES = ("{}", "*/{}", "*/*/{}")
+
+# The network of the papers' numbers.
+LPIPS = "vgg"
 
 # Where things lie decides nothing.
 PATHS = ("out", "resume", "scene", "keypoints_cache", "lpips_weights")
@@ -92,6 +96,7 @@ class Request:
         data: folder below which the scenes lie; ``None``: there is none.
         scenes: instead of the table's.
         steps: instead of the preset's; 0: the preset's.
+        lpips_weights: to measure LPIPS with; ``None``: it is not measured.
         device: as the trainer takes it.
     """
 
@@ -100,6 +105,7 @@ class Request:
     data: Path | None = None
     scenes: tuple[str, ...] = ()
     steps: int = 0
+    lpips_weights: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -107,12 +113,14 @@ def plan(table: Table, request: Request) -> Plan:
     """List the jobs of a table on the scenes that are there.
 
     Raises:
-        ValueError: a number is too small, or no scene is there.
+        ValueError: a number is too small, no scene is there, or weights of LPIPS cannot be used.
     """
     for name in ("seeds", "steps"):
         least = int(name == "seeds")
         if getattr(request, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(request, name)}")
+    if request.lpips_weights is not None:
+        check_networks(LPIPS, str(request.lpips_weights))
     jobs: list[Job] = []
     missing: dict[str, str] = {}
     for scene in request.scenes or table.scenes:
@@ -162,6 +170,8 @@ def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
     path = find_scene(name, request.data)
     files = "" if name == "embedded" else fingerprint(Path(path))
     config = PRESETS[request.preset](scene=path, steps=request.steps, device=request.device)
+    if request.lpips_weights is not None:
+        config = replace(config, lpips=LPIPS, lpips_weights=str(request.lpips_weights))
     scene = _load(config, table)
     width, height = scene.cameras.width, scene.cameras.height
     jobs: dict[str, Job] = {}

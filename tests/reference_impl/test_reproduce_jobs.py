@@ -5,10 +5,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from nerfreg.recipes import RECIPES
 from reference_impl.config import LogConfig, OptimizerConfig
+from reference_impl.perceptual import WEIGHTS_FORMAT
 from reference_impl.reproduction import jobs as planning
 from reference_impl.reproduction.jobs import Request, find_scene, fingerprint, plan
 from reference_impl.reproduction.published import PUBLISHED
@@ -108,6 +111,22 @@ class TestHash:
         """Or finished jobs would run again."""
         assert tiny_job().hash == tiny_job().hash
         assert tiny_job(without="a,b").name.startswith("embedded-mipnerf-no_a-no_b-3v-s0-")
+
+
+class TestLpips:
+    def test_is_measured_where_its_weights_are_given(self, tmp_path):
+        weights = tmp_path / "lpips.safetensors"
+        save_file({"vgg.x": torch.zeros(1)}, weights, {"format": WEIGHTS_FORMAT})
+        without, with_it = (
+            plan(TABLES["embedded"], Request(seeds=1, lpips_weights=given)).jobs[0]
+            for given in (None, weights)
+        )
+        assert (with_it.config.lpips, with_it.config.lpips_weights) == ("vgg", str(weights))
+        assert with_it.hash != without.hash, "a result without it is no result with it"
+
+    def test_weights_that_are_not_there_are_named_before_anything_runs(self, tmp_path):
+        with pytest.raises(ValueError, match=r"no\.safetensors"):
+            plan(TABLES["embedded"], Request(lpips_weights=tmp_path / "no.safetensors"))
 
 
 class TestFingerprint:
