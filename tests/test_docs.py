@@ -20,11 +20,13 @@ import json
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -190,6 +192,46 @@ def test_the_recipes_page_is_what_the_recipes_are():
     text = (ROOT / "docs" / "recipes.md").read_text()
     assert written["page"](text) == text
     assert all(f"## {name}\n" in text for name in RECIPES)
+
+
+@pytest.fixture
+def picture_pairs(monkeypatch) -> Iterator[ModuleType]:
+    path = ROOT / "docs" / "examples" / "picture_pairs.py"
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = {**RECIPES}  # the script adds its own
+    spec = importlib.util.spec_from_file_location("picture_pairs", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    RECIPES.clear()
+    RECIPES.update(before)
+
+
+def test_every_regularizer_is_drawn_or_says_why_not(picture_pairs):
+    drawn = {*picture_pairs.trained(2000), *picture_pairs.FITTED} - {"nothing"}
+    pages = [p for p in (ROOT / "docs" / "regularizers").glob("*.md") if p.stem != "README"]
+    for page in pages:
+        says_why = "\n*No picture: " in page.read_text()
+        assert says_why == (page.stem not in drawn), page.stem
+    assert drawn <= {page.stem for page in pages}
+
+
+@pytest.mark.slow
+def test_pictures_are_drawn_and_shown(picture_pairs, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "docs" / "regularizers", tmp_path / "docs" / "regularizers")
+    monkeypatch.setattr(picture_pairs, "DOCS", tmp_path / "docs")
+    monkeypatch.setattr(picture_pairs, "PICTURES", tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # again: neither trained again nor shown twice
+        picture_pairs.main(steps=2)
+    for name in {*picture_pairs.trained(2), *picture_pairs.FITTED} - {"nothing"}:
+        assert 0 < (tmp_path / "pictures" / f"{name}.png").stat().st_size <= 60_000
+        page = (tmp_path / "docs" / "regularizers" / f"{name}.md").read_text()
+        assert page.count(f"images/regularizers/{name}.png") == 1
+        assert page.count("picture_pairs.py --only") == 1
+    assert len(list((tmp_path / "runs" / "picture_pairs").glob("*/metrics.json"))) == len(
+        picture_pairs.trained(2)
+    )
 
 
 def test_every_loss_has_a_page_in_the_index():

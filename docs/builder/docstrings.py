@@ -94,7 +94,9 @@ def markdown(text: str, owner: Object, homes: dict[str, str]) -> str:
         role, short, name = match.groups()
         if role == "math":
             return f"${name}$"
-        shown = name.rpartition(".")[2] if short else name
+        title, _, target = name.partition(" <")
+        name = target.rstrip(">") or title
+        shown = title.rpartition(".")[2] if short else title
         path = public_path(name, owner, homes)
         return f"[`{shown}`][{path}]" if path else f"`{shown}`"
 

@@ -1,6 +1,6 @@
 """Draw what each regularizer does, by itself: a held-out view without and with it.
 
-python docs/examples/picture_pairs.py                    all of them, about two minutes each
+python docs/examples/picture_pairs.py                    all of them, some minutes each
 python docs/examples/picture_pairs.py --only depth_kl    one
 python docs/examples/picture_pairs.py --steps 20         to try the script out
 
@@ -148,14 +148,14 @@ def side(run: Path, label: str) -> tuple[str, list[np.ndarray]]:
     return title, [iio.imread(run / "test" / f"{VIEW}_{kind}.png") for kind in ("rgb", "depth")]
 
 
-def show_on_page(name: str, command: str) -> None:
-    """Put the picture under the page's first lines, if it is not there."""
+def show_on_page(name: str, caption: str) -> None:
+    """Put the picture and what made it under the page's first lines, in the place of an older."""
     page = DOCS / "regularizers" / f"{name}.md"
-    text = page.read_text()
-    if f"images/regularizers/{name}.png" not in text:
-        title, names, rest = text.split("\n\n", 2)
-        line = f"![Without and with it](../images/regularizers/{name}.png)\n\n*{command}*"
-        page.write_text("\n\n".join([title, names, line, rest]))
+    title, names, rest = page.read_text().split("\n\n", 2)
+    image = f"![Without and with it](../images/regularizers/{name}.png)"
+    if rest.startswith(image):
+        rest = rest.split("\n\n", 2)[2]
+    page.write_text("\n\n".join([title, names, image, f"*{caption}*", rest]))
 
 
 def main(only: tuple[str, ...] = (), steps: int = 2000) -> None:
