@@ -5,9 +5,9 @@ Every fenced block is checked by what it is:
 - ``python`` runs, each alone; one that begins without an import goes on from the one before it;
 - ``text`` right after a ``python`` block is what that block prints;
 - ``bash`` has valid syntax, and each ``python …`` command in it is parsed by the program it names;
-- ``toml`` and ``json`` are read.
+- ``toml`` and ``json`` are read; each line of a ``diff`` is added, taken away or kept.
 
-``<!-- not run: REASON -->`` on the line before a block leaves it out.
+``<!-- not run: REASON -->`` on the line before a block leaves it out; Python is still compiled.
 """
 
 import argparse
@@ -260,9 +260,13 @@ def test_a_pages_examples_run(page, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_is_of_a_kind_that_is_checked(page):
     for block in fences(page):
-        assert block.language in ("python", "text", "bash", "toml", "json", "")
+        assert block.language in ("python", "text", "bash", "toml", "json", "diff", "")
         if block.mark:
             assert re.fullmatch(r" *<!-- not run: \S.* -->", block.mark), "say why it is not run"
+        if block.language == "python":
+            compile(block.code, str(page), "exec")
+        if block.language == "diff":
+            assert re.fullmatch(r"([-+ @].*|)(\n([-+ @].*|))*", block.code)
     assert len(fences(page)) == len(re.findall(r"^ *```\w", page.read_text(), re.MULTILINE)) + sum(
         block.language == "" for block in fences(page)
     )
