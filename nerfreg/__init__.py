@@ -18,6 +18,7 @@ step                the optimiser's step, from 0
 """
 
 from nerfreg.checks import check_values
+from nerfreg.gradient_shares import GradientShares, gradient_shares
 from nerfreg.losses import (
     CoRegularization,
     DepthContinuity,
@@ -91,6 +92,7 @@ __all__ = [
     "Emptiness",
     "FlowColorPrior",
     "FrequencyMask",
+    "GradientShares",
     "InformationGain",
     "Interlevel",
     "LineOfSight",
@@ -123,6 +125,7 @@ __all__ = [
     "edge_aware_smoothness",
     "emptiness",
     "flow_color_prior",
+    "gradient_shares",
     "information_gain",
     "interlevel",
     "line_of_sight",

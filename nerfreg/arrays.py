@@ -36,6 +36,7 @@ __all__ = [
     "on_device_of",
     "take",
     "take_along",
+    "to_numpy",
     "within",
 ]
 
@@ -189,6 +190,13 @@ def detach(x: Any) -> Any:
     if isinstance(x, Tensor):
         return x.detach()
     return sys.modules["jax"].lax.stop_gradient(x) if is_jax(x) else x
+
+
+def to_numpy(x: Any) -> Any:
+    """Copy numbers to the host as float64, to look at them: the gradient and the device stay."""
+    if isinstance(x, Tensor):
+        return x.detach().cpu().double().numpy()  # NumPy knows no bfloat16
+    return np.asarray(x, dtype=np.float64)
 
 
 def erfc(x: Any) -> Any:

@@ -21,11 +21,14 @@ class ObjectiveValue:
         total: Σ weight · value, the scalar to call ``backward`` on.
         values: each evaluated term's value *before* its weight, detached.
         weights: each evaluated term's weight at this step.
+        weighted: each evaluated term's value times its weight, attached to the graph: what
+            :func:`nerfreg.gradient_shares` measures; 0 where the weight is the float 0.
     """
 
     total: Tensor
     values: dict[str, Tensor]
     weights: dict[str, float | Tensor]
+    weighted: dict[str, Tensor]
 
 
 class Objective:
@@ -128,6 +131,7 @@ class Objective:
             raise ValueError(f"Objective: no term received input; the terms are {list(self.terms)}")
         values: dict[str, Tensor] = {}
         weights: dict[str, float | Tensor] = {}
+        weighted: dict[str, Tensor] = {}
         summands: list[Tensor] = []
         for name, arguments in inputs.items():
             loss, _ = self.terms[name]
@@ -152,12 +156,15 @@ class Objective:
             weight = self.weight(name, step)
             values[name], weights[name] = value.detach(), weight
             if isinstance(weight, Tensor) or weight != 0.0:
-                summands.append(weight * value)
+                weighted[name] = weight * value
+                summands.append(weighted[name])
+            else:
+                weighted[name] = torch.zeros_like(values[name])
         if not torch.compiler.is_compiling():
             self._watch(step, inputs)
         if not summands:
-            summands = [value.new_zeros(()) for value in values.values()]
-        return ObjectiveValue(torch.stack(summands).sum(), values, weights)
+            summands = list(weighted.values())
+        return ObjectiveValue(torch.stack(summands).sum(), values, weights, weighted)
 
     def _watch(self, step: int | Tensor, inputs: Iterable[str]) -> None:
         """Warn once of terms that should have received input by now."""

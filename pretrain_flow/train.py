@@ -10,7 +10,6 @@ import copy
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -42,6 +41,7 @@ from reference_impl import checkpoints
 from reference_impl.command_line import require_resume_alone, training_exit_code
 from reference_impl.config import load_config, resolve_device, save_config
 from reference_impl.run_folder import name_run, trim_log, written_whole
+from reference_impl.session import commit
 from reference_impl.stop_request import StopRequest
 from reference_impl.watch import NonFiniteLossError, Watch
 
@@ -342,16 +342,6 @@ def about(config: Config, data: Data, step: int, heldout: dict[str, float]) -> d
         "nerfreg": __version__,
         "commit": commit(),
     }
-
-
-def commit() -> str:
-    """The commit of the code that trains, ``unknown`` outside of a checkout."""
-    root = Path(__file__).resolve().parent.parent
-    try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ import tyro
 from PIL import Image
 
 from reference_impl.command_line import exit_code
-from reference_impl.report import picture_stem, save_image, tiles
+from reference_impl.report import save_image, tiles
+from reference_impl.run_folder import picture_stem
 
 METRICS = (
     "psnr",

@@ -42,6 +42,9 @@ class LogConfig:
     """Steps between checkpoints."""
     evaluate_every: int = 0
     """Steps between evaluations, for PSNR against steps; 0: at the end only."""
+    gradient_shares_every: int = 0
+    """Steps between measurements of what each loss term contributes to the gradient; 0: never. One
+    costs a forward pass and a backward pass for each term, and does not change the training."""
     tensorboard: bool = False
     """Also write TensorBoard events (extra: tensorboard)."""
     frames: int = 40
@@ -184,6 +187,7 @@ def check(config: Config) -> None:
         "log.every": 1,
         "log.checkpoint-every": 1,
         "log.evaluate-every": 0,
+        "log.gradient-shares-every": 0,
         "log.frames": 0,
     }
     for name, least in smallest.items():

@@ -21,8 +21,10 @@ from torch import Tensor
 from reference_impl import metrics, perceptual, report
 from reference_impl.command_line import exit_code
 from reference_impl.config import resolve_device
+from reference_impl.depth_figures import write_depth_figures
 from reference_impl.mipnerf import MipNerf, Renderer, Rendering, render_image
 from reference_impl.ray_space import RaySpace
+from reference_impl.report_page import write_report_page
 from reference_impl.run import Run
 from reference_impl.run_folder import written_whole
 from reference_impl.scenes import Scene
@@ -81,7 +83,7 @@ def evaluate_run(
     step: int,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Render the views to measure on, measure, write metrics.json, pictures, sheet and flight.
+    """Render the views to measure on, measure, write metrics.json, pictures and report.
 
     Args:
         folder: of the run.
@@ -146,8 +148,10 @@ def evaluate_run(
     report.write_sheet(folder / "sheet.png", scene, pictures, images)
     if run.config.log.frames:
         report.write_flight(folder / "flight.gif", renderer, scene, space, run.config.log.frames)
+    write_depth_figures(folder, renderer, scene, space, pictures)
     with written_whole(previous) as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n")
+    write_report_page(folder)
     return result
 
 
@@ -188,7 +192,7 @@ def evaluate(
     lpips: str = "",
     lpips_weights: str = "",
 ) -> None:
-    """Recompute metrics.json, test pictures, sheet and flight of a run.
+    """Recompute metrics.json, test pictures, sheet, flight and report of a run.
 
     Args:
         run: folder of the run.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nerfreg.views import UnseenPatchSampler, pinhole_rays
+from reference_impl.run_folder import written_whole
 from reference_impl.scenes import Scene
 
 N_PATCHES = 48
@@ -76,10 +77,9 @@ def draw_preview(scene: Scene, patches: UnseenPatchSampler | None, path: Path, s
             xlabel="right", ylabel=label, aspect="equal", title=f"{scene.name}: {label} over right"
         )
     axes[0].legend(loc="best", fontsize="small")
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=110, format="png")
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
     plt.close(figure)
-    partial.rename(path)
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nerfreg import Objective
+from nerfreg import GradientShares, Objective, ObjectiveValue, gradient_shares
 from nerfreg.rays import edges_to_intervals
 from nerfreg.recipes import Recipe
 from nerfreg.views import Rays
@@ -114,25 +114,41 @@ class RegularizedStep(nn.Module):
         Returns:
             The total, every term's unweighted value, every term's weight.
         """
+        value = self._evaluate(step, generator, self.model)
+        return value.total, value.values, value.weights
+
+    def gradient_shares(
+        self, step: int, generator: torch.Generator, model: MipNerf
+    ) -> GradientShares:
+        """What each term contributes to the gradient on the rays that the step is about to draw.
+
+        Args:
+            step: from 0.
+            generator: of the training; left as it is.
+            model: the model before compilation: a compiled graph is walked back only once.
+        """
+        ahead = torch.Generator(generator.device)
+        ahead.set_state(generator.get_state())
+        value = self._evaluate(step, ahead, model)
+        return gradient_shares(value.weighted, model.parameters(), retain_graph=False)
+
+    def _evaluate(self, step: int, generator: torch.Generator, model: MipNerf) -> ObjectiveValue:
         device = self.space.cameras.c2w.device.type
         # Reduced precision is for the network's products: a ray in bfloat16 is off by pixels.
         with torch.autocast(device, enabled=False):
             batch = self.sampler.draw(generator, step)
             near, far = self.bounds(step, batch)
-            draws = self.model.draw(len(batch.rays.origins), generator)
+            draws = model.draw(len(batch.rays.origins), generator)
             now = batch.color.new_full((), step)
-            octaves = visible_octaves(self.recipe, self.model.config, now)
-        levels = self.model(
-            batch.rays, near, far, draws=draws, background=self.background, **octaves
-        )
+            octaves = visible_octaves(self.recipe, model.config, now)
+        levels = model(batch.rays, near, far, draws=draws, background=self.background, **octaves)
         with torch.autocast(device, enabled=False):
             inputs: dict[str, dict[str, Tensor | None]] = {}
             for suffix, rendering in zip(("_coarse", ""), levels, strict=True):
                 for name, arguments in self._inputs(rendering, batch).items():
                     if name + suffix in self.objective.terms:
                         inputs[name + suffix] = arguments
-            value = self.objective(step, inputs)
-        return value.total, value.values, value.weights
+            return self.objective(step, inputs)
 
     def _inputs(self, rendering: Rendering, batch: Batch) -> dict[str, dict[str, Tensor | None]]:
         """What each loss is called with, on one level of the rendering."""

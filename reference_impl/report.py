@@ -1,7 +1,7 @@
 """Pictures of a run: test views beside the truth, depth in false colour, a closing flight."""
 
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reference_impl.mipnerf import Renderer, render_image
 from reference_impl.ray_space import RaySpace
+from reference_impl.run_folder import picture_stem, written_whole
 from reference_impl.scenes import Scene
 
 if TYPE_CHECKING:
@@ -80,16 +81,10 @@ def tiles(rows: list[list[Pixels]], titles: list[str], labels: list[str]) -> Ima
 
 
 def save_image(image: Image.Image | Pixels, path: Path) -> None:
-    """Write a PNG under a temporary name, then rename it."""
-    partial = path.with_name(f".{path.name}")
+    """Write a PNG whole or not at all."""
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    picture.save(partial, format="PNG")
-    partial.rename(path)
-
-
-def picture_stem(name: str) -> str:
-    """What a view's pictures are called: its whole name, so that left/1 and right/1 differ."""
-    return str(PurePosixPath(name).with_suffix("")).replace("/", "_")
+    with written_whole(path) as partial:
+        picture.save(partial, format="PNG")
 
 
 def write_pictures(folder: Path, scene: Scene, pictures: Mapping[int, "Picture"]) -> None:
@@ -172,6 +167,5 @@ def write_flight(path: Path, model: Renderer, scene: Scene, space: RaySpace, fra
         images.append(
             np.concatenate([to_pixels(rendered.rgb.cpu()), depth_pixels(depth.cpu(), near, far)], 1)
         )
-    partial = path.with_name(f".{path.name}")
-    iio.imwrite(partial, np.stack(images), extension=".gif", duration=60, loop=0)
-    partial.rename(path)
+    with written_whole(path) as partial:
+        iio.imwrite(partial, np.stack(images), extension=".gif", duration=60, loop=0)

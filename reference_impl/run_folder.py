@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 def name_run(asked: str, default: str, ignored: Collection[str] = ()) -> Path:
@@ -47,6 +47,11 @@ def trim_log(path: Path, step: int) -> None:
         kept = "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step)
         with written_whole(path) as partial:
             partial.write_text(kept)
+
+
+def picture_stem(name: str) -> str:
+    """What a view's pictures are called: its whole name, so that left/1 and right/1 differ."""
+    return str(PurePosixPath(name).with_suffix("")).replace("/", "_")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ import tyro
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
+from nerfreg import GradientShares
 from reference_impl import checkpoints, perceptual
 from reference_impl.batches import BatchSampler
 from reference_impl.command_line import require_resume_alone, training_exit_code
@@ -41,6 +42,7 @@ from reference_impl.ray_space import RaySpace
 from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
 from reference_impl.run_folder import name_run, trim_log
+from reference_impl.session import add_session, command_line
 from reference_impl.stop_request import StopRequest
 from reference_impl.watch import Watch
 
@@ -82,8 +84,13 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
     return "\n".join([*lines, step.objective.describe()])
 
 
-def train(config: Config) -> Path:
-    """Run a training from a configuration; returns the run's folder."""
+def train(config: Config, command: str = "") -> Path:
+    """Run a training from a configuration; returns the run's folder.
+
+    Args:
+        config: what to train.
+        command: that a person typed, for the record.
+    """
     resumed, asked = Path(config.resume) if config.resume else None, config.device
     if resumed is None:
         run = Run.of(replace(config, device=resolve_device(asked)))
@@ -146,6 +153,7 @@ def train(config: Config) -> Path:
             run.save_views(folder)
         else:
             trim_log(folder / "log.jsonl", first)
+        add_session(folder, step=first, device=device, command=command)
     fabric.barrier()
     fabric.print(f"run       {folder}")
 
@@ -192,6 +200,14 @@ def train(config: Config) -> Path:
             )
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            done = step + 1
+            every = config.log.gradient_shares_every
+            if every and done % every == 0 and fabric.is_global_zero:
+                paused = time.perf_counter()
+                with fabric.autocast():
+                    shares = step_module.gradient_shares(step, generator, model)
+                write(shares_line(shares, done, paused - started))
+                started += time.perf_counter() - paused  # looking is no training
             total, values, weights = wrapped(step, generator)
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(total)
@@ -201,7 +217,6 @@ def train(config: Config) -> Path:
             optimizer.step()
             watch.record(step, {**values, "total": total.detach(), "gradient norm": norm})
             bar.update()
-            done = step + 1
             if done % config.log.every == 0 or done == config.steps:
                 watch.check(folder)
                 psnr = -10 * math.log10(max(float(values["color"]) / 3, 1e-10))
@@ -243,6 +258,16 @@ def train(config: Config) -> Path:
     return folder
 
 
+def shares_line(found: GradientShares, step: int, seconds: float) -> dict[str, Any]:
+    """The line of the log for what each term contributes to the gradient."""
+    return {
+        "step": step,
+        "seconds": round(seconds, 2),
+        "gradient_norms": {name: float(norm) for name, norm in found.norms.items()},
+        "gradient_shares": {name: float(share) for name, share in found.shares.items()},
+    }
+
+
 def flatten(line: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     """Nested numbers as (name/name, number)."""
     rows: list[tuple[str, float]] = []
@@ -282,7 +307,7 @@ def parse(arguments: list[str]) -> Config:
 
 def main() -> int:
     """Run from the command line: 0 done, 2 bad input, 3 a non-finite loss, 130 stopped."""
-    return training_exit_code(lambda: train(parse(sys.argv[1:])))
+    return training_exit_code(lambda: train(parse(sys.argv[1:]), command_line(sys.argv)))
 
 
 if __name__ == "__main__":

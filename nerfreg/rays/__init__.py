@@ -5,6 +5,7 @@ in each. Samples are dense (…, S), or packed (N,) with ``ray_indices`` and ``n
 """
 
 from nerfreg.rays.depth import expected_depth, median_depth
+from nerfreg.rays.depth_agreement import DepthAgreement, check_depth_agreement
 from nerfreg.rays.depth_kinds import distance_to_z_depth, z_depth_to_distance
 from nerfreg.rays.gradient_scaling import scale_gradients_by_distance
 from nerfreg.rays.intervals import edges_to_intervals
@@ -13,7 +14,9 @@ from nerfreg.rays.termination import RayTermination
 from nerfreg.rays.weights import opacity, weights_from_alpha, weights_from_density
 
 __all__ = [
+    "DepthAgreement",
     "RayTermination",
+    "check_depth_agreement",
     "distance_to_z_depth",
     "edges_to_intervals",
     "expected_depth",

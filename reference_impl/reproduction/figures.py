@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reference_impl.compare import side_by_side
-from reference_impl.report import picture_stem, save_image
+from reference_impl.report import save_image
 from reference_impl.reproduction.curves import crossing
 from reference_impl.reproduction.jobs import Job
 from reference_impl.reproduction.results import JobFolder
 from reference_impl.reproduction.summary import Summary, curves_of, psnr_of, seeds_mean
+from reference_impl.run_folder import picture_stem
 
 __all__ = ["draw"]
 

@@ -9,7 +9,8 @@ import torch
 from reference_impl.evaluate import Picture
 from reference_impl.mipnerf import MipNerf, MipNerfConfig
 from reference_impl.ray_space import RaySpace
-from reference_impl.report import depth_range, picture_stem, write_flight, write_pictures
+from reference_impl.report import depth_range, write_flight, write_pictures
+from reference_impl.run_folder import picture_stem
 from reference_impl.scenes.embedded import load_embedded
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,9 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe, options_of
         "config.json",
         "sheet.png",
         "flight.gif",
+        "report.html",
+        "sessions.jsonl",
+        "depth_agreement.png",
         "test/view02_rgb.png",
         "test/view02_depth_error.png",
     ):
@@ -108,6 +112,55 @@ def test_test_views_are_measured_on_the_way_if_asked(tmp_path):
     assert seconds == sorted(seconds)
     # Looking does not change the training.
     assert same(weights(run), weights(train(tiny(tmp_path / "other"))))
+
+
+def test_measuring_gradient_shares_does_not_change_the_training(tmp_path):
+    """Also not that of a run which is cut and goes on."""
+    log = LogConfig(every=2, checkpoint_every=3, gradient_shares_every=2, frames=0)
+    run = train(tiny(tmp_path / "run", log=log))
+    plain = train(tiny(tmp_path / "plain"))
+    assert same(weights(run), weights(plain))
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    measured = {line["step"]: line for line in lines if "gradient_shares" in line}
+    trained = {line["step"]: line for line in lines if "values" in line}
+    assert list(measured) == list(trained) == [2, 4, 6]
+    for step, line in measured.items():
+        assert line["gradient_shares"].keys() == trained[step]["values"].keys()
+        assert sum(line["gradient_shares"].values()) == pytest.approx(1)
+        assert all(norm > 0 for norm in line["gradient_norms"].values())
+    others = [json.loads(line) for line in (plain / "log.jsonl").read_text().splitlines()]
+    assert [line["values"] for line in others] == [line["values"] for line in trained.values()]
+
+    shutil.rmtree(checkpoints.latest(run).path)
+    assert checkpoints.latest(run).step == 3
+    train(Config(resume=str(run)))
+    assert same(weights(run), weights(plain))
+    steps = [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
+    assert steps == [2, 2, 4, 4, 6, 6]
+    sessions = [json.loads(line) for line in (run / "sessions.jsonl").read_text().splitlines()]
+    assert [session["step"] for session in sessions] == [0, 3]
+
+
+def test_gradient_shares_are_those_of_the_step_that_follows(tmp_path):
+    """The gradient that training itself computes, term by term, with clipping left aside."""
+    run = Run.of(tiny(tmp_path / "run"))
+    model, space = run.model(), run.space()
+    sampler = BatchSampler(run.scene, run.recipe, space, 128, torch.device("cpu"))
+    step = RegularizedStep(model, run.recipe, space, sampler, run.scene.background)
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    found = step.gradient_shares(1, generator, model)
+    assert torch.equal(generator.get_state(), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    for name, (loss, weight) in list(step.objective.terms.items()):
+        for other, (theirs, _) in list(step.objective.terms.items()):
+            step.objective.terms[other] = (theirs, 0.0)
+        step.objective.terms[name] = (loss, weight)
+        generator.set_state(before)
+        model.zero_grad()
+        step(1, generator)[0].backward()
+        alone = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        assert found.norms[name].item() == pytest.approx(alone.norm().item(), rel=1e-5), name
 
 
 def test_validation_views_are_named_so_in_the_log(tmp_path):

@@ -1,0 +1,123 @@
+"""The likely mistake between two depths, from synthetic ones with a known mistake."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from nerfreg.rays import check_depth_agreement
+from nerfreg.views import Cameras, pinhole
+
+LIBRARIES = {"torch": torch.from_numpy, "numpy": np.asarray, "jax": jnp.asarray}
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """z-depth and directions of 5000 pixels of a camera of 62°, and noise of 5 %."""
+    cameras = Cameras.from_opencv(torch.eye(4)[None, :3], pinhole(40.0, 48, 48), 48, 48)
+    generator = np.random.default_rng(0)
+    xy = torch.from_numpy(generator.uniform(0, 48, (5000, 2))).float()
+    directions = cameras.rays(torch.zeros(5000, dtype=torch.long), xy).directions.double().numpy()
+    return {
+        "z": generator.uniform(1.0, 4.0, 5000),
+        "directions": directions,
+        "length": np.linalg.norm(directions, axis=-1),
+        "noise": np.exp(0.05 * generator.standard_normal(5000)),
+    }
+
+
+@pytest.mark.parametrize("make", LIBRARIES.values(), ids=LIBRARIES)
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+@pytest.mark.parametrize(
+    ("rendered_power", "true_power", "likely", "slope"),
+    [
+        (0, 0, None, 0),
+        (1, 1, None, 0),
+        (0, 1, "rendered is z-depth", -1),
+        (1, 0, "rendered is distance", 1),
+    ],
+)
+def test_kinds_and_scales(scene, make, scale, rendered_power, true_power, likely, slope):
+    truth = scene["z"] * scene["length"] ** true_power
+    rendered = scale * scene["noise"] * scene["z"] * scene["length"] ** rendered_power
+    found = check_depth_agreement(*map(make, (rendered, truth, scene["directions"])))
+    assert found.likely == (likely or ("agreement" if scale == 1 else "scale"))
+    assert found.slope == pytest.approx(slope, abs=0.15)
+    assert found.scale == pytest.approx(scale, rel=0.02)
+    # The median of |noise|: 0.674 of its standard deviation.
+    assert found.explained_error == pytest.approx(0.0337, rel=0.1)
+    assert found.n == 5000
+
+
+def test_inverse_depth(scene):
+    found = check_depth_agreement(3 / scene["z"], scene["z"], scene["directions"])
+    assert found.likely == "inverse depth"
+    assert found.scale == pytest.approx(3)
+    assert found.explained_error < 1e-9
+    assert "rendered is 3 / truth" in str(found)
+
+
+def test_scatter_is_not_explained(scene):
+    rendered = np.random.default_rng(1).permutation(scene["z"])
+    found = check_depth_agreement(rendered, scene["z"], scene["directions"])
+    assert found.likely == "scatter"
+    assert "neither another kind of depth nor a scale" in str(found)
+
+
+def test_outliers_do_not_decide(scene):
+    rendered = scene["z"].copy()
+    rendered[::3] = 100.0
+    found = check_depth_agreement(rendered, scene["z"] * scene["length"], scene["directions"])
+    assert found.likely == "rendered is z-depth"
+
+
+def test_without_directions_kinds_stay_untold(scene):
+    """Distances of a wide view then look like z-depths of a larger world."""
+    found = check_depth_agreement(scene["z"], scene["z"] * scene["length"])
+    assert found.likely == "scale"
+    assert math.isnan(found.slope)
+
+
+def test_a_narrow_view_cannot_tell(scene):
+    directions = scene["directions"] * [0.01, 0.01, 1]
+    found = check_depth_agreement(scene["z"], scene["z"], directions)
+    assert math.isnan(found.slope)
+    assert found.likely == "agreement"
+
+
+def test_what_does_not_count(scene):
+    rendered = scene["z"].copy()
+    rendered[:4] = [np.nan, np.inf, 0.0, -1.0]
+    valid = np.arange(5000) < 1000
+    found = check_depth_agreement(rendered, scene["z"], valid=valid)
+    assert (found.n, found.relative_error) == (996, 0)
+
+
+def test_a_sentence_names_the_remedy(scene):
+    found = check_depth_agreement(2 * scene["z"], scene["z"] * scene["length"], scene["directions"])
+    said = str(found)
+    assert said.startswith("rendered is z-depth: the truth is distance; use nerfreg.rays.z_depth_")
+    assert "then rendered is 2 times the truth" in said
+    assert str(check_depth_agreement(scene["z"], scene["z"])) == (
+        "agreement: median relative error 0.0% at 5000 points"
+    )
+    assert "was one world rescaled" in str(check_depth_agreement(3 * scene["z"], scene["z"]))
+
+
+@pytest.mark.usefixtures("unhooked")
+def test_errors(scene):
+    z = scene["z"]
+    with pytest.raises(ValueError, match="unit vectors, which have forgotten"):
+        check_depth_agreement(z, z, scene["directions"] / scene["length"][:, None])
+    with pytest.raises(ValueError, match="no point is left to compare: of 5000"):
+        check_depth_agreement(-z, z)
+    with pytest.raises(ValueError, match="must share one shape"):
+        check_depth_agreement(z, z[1:])
+    with pytest.raises(ValueError, match=r"directions must have shape \(5000, 3\)"):
+        check_depth_agreement(z, z, scene["directions"][:, :2])
+    with pytest.raises(TypeError, match="truth must be floating point"):
+        check_depth_agreement(z, np.ones(5000, dtype=int))
+    with pytest.raises(TypeError, match="one library"):
+        check_depth_agreement(z, torch.from_numpy(z))
