@@ -94,7 +94,7 @@ def markdown(text: str, owner: Object, homes: dict[str, str]) -> str:
         role, short, name = match.groups()
         if role == "math":
             return f"${name}$"
-        title, _, target = name.partition(" <")
+        title, _, target = " ".join(name.split()).partition(" <")
         name = target.rstrip(">") or title
         shown = title.rpartition(".")[2] if short else title
         path = public_path(name, owner, homes)

@@ -84,22 +84,22 @@ def trained(n: int) -> dict[str, Recipe]:
     smooth = LogLinear(0.1, 0.01, n)
     recipes = [
         alone("nothing"),
-        keypoints("depth_kl", keypoint_terms={"it": (DepthKL(), 0.1)}),
-        keypoints("depth_mse", keypoint_terms={"it": (relative, 0.1)}),
-        keypoints("line_of_sight", keypoint_terms={"it": (LineOfSight(relative=True), 0.1)}),
-        alone("distortion", ray_terms={"it": (Distortion(), 0.01)}),
-        alone("ray_entropy", ray_terms={"it": (alphas, SUM * 0.001)}, unseen_share=1.0),
-        patches("information_gain", patch_terms={"it": (InformationGain(), fading)}),
-        alone("occlusion", ray_terms={"it": (Occlusion(distance=10 / 128), 0.01)}),
-        alone("emptiness", ray_terms={"it": (Emptiness(), 1e-3)}),
-        pairs("depth_ranking", pair_terms={"it": (DepthRanking(), 0.2)}),
-        pairs("depth_continuity", pair_terms={"it": (DepthContinuity(), 0.2)}),
-        patches("depth_smoothness", patch_terms={"it": (DepthSmoothness(), smooth)}),
-        patches("edge_aware_smoothness", patch_terms={"it": (edges_of_inverse, 0.001)}),
-        patches("second_order_smoothness", patch_terms={"it": (SecondOrderSmoothness(), 0.1)}),
-        patches("total_variation", patch_terms={"it": (TotalVariation(), 0.001)}),
+        keypoints("depth_kl", keypoint_terms={"term": (DepthKL(), 0.1)}),
+        keypoints("depth_mse", keypoint_terms={"term": (relative, 0.1)}),
+        keypoints("line_of_sight", keypoint_terms={"term": (LineOfSight(relative=True), 0.1)}),
+        alone("distortion", ray_terms={"term": (Distortion(), 0.01)}),
+        alone("ray_entropy", ray_terms={"term": (alphas, SUM * 0.001)}, unseen_share=1.0),
+        patches("information_gain", patch_terms={"term": (InformationGain(), fading)}),
+        alone("occlusion", ray_terms={"term": (Occlusion(distance=10 / 128), 0.01)}),
+        alone("emptiness", ray_terms={"term": (Emptiness(), 1e-3)}),
+        pairs("depth_ranking", pair_terms={"term": (DepthRanking(), 0.2)}),
+        pairs("depth_continuity", pair_terms={"term": (DepthContinuity(), 0.2)}),
+        patches("depth_smoothness", patch_terms={"term": (DepthSmoothness(), smooth)}),
+        patches("edge_aware_smoothness", patch_terms={"term": (edges_of_inverse, 0.001)}),
+        patches("second_order_smoothness", patch_terms={"term": (SecondOrderSmoothness(), 0.1)}),
+        patches("total_variation", patch_terms={"term": (TotalVariation(), 0.001)}),
         patches(
-            "flow_color_prior", patch_terms={"it": (FlowColorPrior.from_pretrained(), warming)}
+            "flow_color_prior", patch_terms={"term": (FlowColorPrior.from_pretrained(), warming)}
         ),
         alone(
             "sample_space_annealing",
