@@ -55,7 +55,7 @@ class Formulas(Treeprocessor):
 
 
 class SourceLinks(Treeprocessor):
-    """Send links that leave the documentation's folder to the repository's pages."""
+    """Send links that leave the documentation's folder, or lead to code, to the repository."""
 
     def __init__(self, md: Markdown, repository: str) -> None:
         super().__init__(md)
@@ -70,7 +70,8 @@ class SourceLinks(Treeprocessor):
         for link in root.iter("a"):
             href = link.get("href", "")
             target = posixpath.normpath(posixpath.join(folder, href))
-            if href.startswith("..") and not target.startswith("docs/"):
+            outside = href.startswith("..") and not target.startswith("docs/")
+            if outside or (href.endswith(".py") and ":" not in href):
                 link.set("href", f"{self.repository}/{target}")
 
 
