@@ -9,6 +9,7 @@ from nerfreg.checks import require_choice, require_mask
 __all__ = ["Reduction", "fill_invalid", "reduce"]
 
 Reduction = Literal["mean", "sum", "none"]
+"""Over what is valid: the mean, the sum, or none: one value per natural unit (ray, patch)."""
 
 
 def fill_invalid(value: Any, valid: Any, filling: float) -> Any:

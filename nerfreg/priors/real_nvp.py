@@ -73,7 +73,7 @@ class RealNVP(nn.Module):
     couplings: one half a of the numbers tells how to shift and scale the other, in turn,
 
     .. math:: (a, b) \leftarrow \big((b + t(a))\, e^{s(a)},\ a\big),
-        \qquad |s| \le \text{max\_log\_scale}
+        \qquad |s| \le \mathrm{max\_log\_scale}
 
     Build it, :meth:`standardize_` it once on patches, then train its parameters to raise
     :meth:`log_prob`; or load trained ones: :func:`nerfreg.priors.load_prior`.

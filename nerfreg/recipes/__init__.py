@@ -42,3 +42,4 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "regnerf-metric": partial(regnerf, coordinates="metric"),
     "dsnerf-published": partial(dsnerf, form="dsnerf"),
 }
+"""Recipes by the name that users type; a recipe of one's own is added here."""
