@@ -209,7 +209,7 @@ def gaussians(data: str) -> dict[str, Any]:
 def examples(page: str) -> dict[str, Any]:
     """Run the page's example, and register what it makes."""
     names: dict[str, Any] = {}
-    for code in re.findall(r"^```py\n(.*?)^```$", Path(page).read_text(), re.M | re.S):
+    for code in re.findall(r"^```python\n(.*?)^```$", Path(page).read_text(), re.M | re.S):
         exec(compile(code, page, "exec"), names)
     made = names["few_view_ngp"]
     assert isinstance(made, MethodSpecification)
