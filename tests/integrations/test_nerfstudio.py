@@ -514,9 +514,9 @@ def test_a_step_gains_one_loss_and_every_terms_value(gaussian) -> None:
 
     def regularization(step: int) -> ObjectiveValue:
         wrapped.events.append(f"unseen rays of {step}")
-        return ObjectiveValue(
-            torch.tensor(0.5), {"smoothness": torch.tensor(5.0)}, {"smoothness": 0.1}
-        )
+        total = torch.tensor(0.5)
+        value = {"smoothness": torch.tensor(5.0)}
+        return ObjectiveValue(total, value, {"smoothness": 0.1}, {"smoothness": total})
 
     regularization.gaussian = gaussian
     wrapped.regularization = regularization
