@@ -20,6 +20,7 @@ from typing import Any
 
 if __package__ in (None, ""):  # run as a file: its folder is on the path, the project's root is not
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    __import__("pretrain_flow")  # which says what is not installed
 
 import torch
 import tyro
@@ -292,7 +293,8 @@ def train(config: Config) -> Path:
             if done % config.log.every == 0 or ends:
                 watch.check(folder)
                 bpd = math.log2(255) + loss.item() / math.log(2)
-                bar.set_postfix(bits=f"{bpd:.3f}", heldout=f"{min(measured, default=math.nan):.3f}")
+                best = {"heldout": f"{min(measured):.3f}"} if measured else {}
+                bar.set_postfix(bits=f"{bpd:.3f}", **best)
                 seconds = round(time.perf_counter() - started, 2)
                 with failing_together(fabric):
                     write({"step": done, "bits_per_dim": bpd, "lr": rate, "seconds": seconds})
@@ -321,6 +323,7 @@ def train(config: Config) -> Path:
             waits = {"first_batch_seconds": batches.first_wait, "share_of_time_waiting": share}
         result = finish(folder, config, data, waits, time.perf_counter() - started, fabric.device)
         fabric.print(summary(result))
+        fabric.print(f"use it: FlowColorPrior.from_file({str(folder / PRIOR)!r})")
         fabric.print(f"done: {folder}")
     return folder
 

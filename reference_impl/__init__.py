@@ -1,1 +1,13 @@
 """The reference trainer: a worked example of nerfreg in a mip-NeRF, written to be copied."""
+
+from importlib.util import find_spec
+
+# Each program looks here before it imports the rest, so that one line says what to install.
+_missing = [
+    n for n in ("lightning_fabric", "matplotlib", "PIL", "tqdm", "tyro") if find_spec(n) is None
+]
+if _missing:
+    raise ImportError(
+        f"reference_impl needs {', '.join(_missing)}:"
+        ' python -m pip install -c constraints.txt -e ".[reference]"'
+    )

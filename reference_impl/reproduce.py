@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 if __package__ in (None, ""):  # run as a file: its folder is on the path, the project's root is not
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    __import__("reference_impl")  # which says what is not installed
 
 import tyro
 

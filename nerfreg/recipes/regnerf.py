@@ -37,8 +37,9 @@ def regnerf(
             rays as training rays.
         color_prior: with the flow that nerfreg ships, at weight 1e-3 after a warm-up over a quarter
             of the steps (docs/results.md); ``False``: geometry alone.
-        released: as the release does: no colour prior, and on forward-facing scenes no smoothness
-            either, so that the annealing alone is left.
+        released: the terms that the release has: no colour prior, and on forward-facing scenes no
+            smoothness either, so that the annealing alone is left. Schedules of short runs, and
+            poses drawn anew, stay ours.
         coordinates: of forward-facing scenes; ``"metric"`` smooths depth itself instead of NDC's,
             and anneals as on other scenes.
 
@@ -63,7 +64,7 @@ def regnerf(
         # Warming up: the first patches are noise, of which no photograph could tell anything.
         warm = Linear(0.0, COLOR_WEIGHT, max(n_steps // 4, 1))
         patch_terms["color_prior"] = (FlowColorPrior.from_pretrained(), warm)
-    kind = "-released" if released else "-metric" if coordinates == "metric" else ""
+    kind = "-released" * released + "-metric" * (coordinates == "metric")
     return Recipe(
         f"regnerf{kind}",
         "Niemeyer et al., RegNeRF, CVPR 2022 (released configurations); colour prior: nerfreg",

@@ -137,8 +137,17 @@ def _listed(source: Path, names: list[str]) -> tuple[list[int], list[int]] | Non
         unknown = [name for name in wanted if name not in rows]
         if unknown:
             raise SceneError(source, f"«{key}» lists {unknown[0]}, but no frame has this file_path")
+        twice = sorted({name for name in wanted if wanted.count(name) > 1})
+        if twice:
+            raise SceneError(source, f"«{key}» lists {twice[0]} twice")
         found.append(sorted(rows[name] for name in wanted))
-    return found[0], found[1]
+    train, test = found
+    both = sorted({*train} & {*test})
+    if both:
+        raise SceneError(source, f"{names[both[0]]} is listed for training and for testing")
+    if not test:
+        raise SceneError(source, "«test_filenames» lists no photograph to measure on")
+    return train, test
 
 
 def read_frames(source: Path) -> list[Frame]:

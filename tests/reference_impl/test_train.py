@@ -76,6 +76,9 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe, options_of
         "dietnerf": set(),  # its images come every tenth step, and none of those is logged here
         "sparsenerf": {"depth_ranking", "depth_continuity", "depth_smoothness"},
         "fewview": {"depth_kl", "depth_smoothness"},
+        "regnerf-released": {"depth_smoothness"},
+        "regnerf-metric": {"depth_smoothness", "color_prior"},
+        "dsnerf-published": {"depth_kl"},
     }[recipe]
     assert expected <= set(lines[-1]["values"])
     assert set(lines[-1]["values"]) == set(lines[-1]["weights"])
@@ -678,7 +681,7 @@ def test_more_gpus_than_there_are(tmp_path, monkeypatch):
 
 
 def test_a_stop_outside_of_training_says_so(monkeypatch, capsys):
-    def stop(_):
+    def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.argv", ["train.py"])

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,28 @@ def test_a_list_that_names_no_frame_is_refused(exported: Path, tmp_path: Path) -
     (tmp_path / "transforms.json").write_text(json.dumps(content))
     with pytest.raises(SceneError, match=r"«test_filenames» lists images/other\.png, but no frame"):
         load_scene(tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["test_filenames"].append(c["train_filenames"][0]), "for training and for"),
+        (
+            lambda c: c["train_filenames"].append(c["train_filenames"][0]),
+            "lists .* twice",
+        ),
+        (lambda c: c["test_filenames"].clear(), "lists no photograph to measure on"),
+    ],
+)
+def test_lists_that_are_no_split_are_refused(exported, tmp_path, change, message) -> None:
+    folder = tmp_path / "room"
+    shutil.copytree(exported, folder)
+    path = folder / "transforms.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(SceneError, match=message):
+        load_scene(folder, 3)
 
 
 def test_a_scene_without_keypoints_has_no_model(scene: Scene, tmp_path: Path) -> None:
