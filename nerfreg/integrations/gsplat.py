@@ -69,9 +69,7 @@ def splat_cameras(views: Cameras[Tensor] | PatchRays) -> SplatCameras:
         (tensor([22.,  4.]), 8, 8)
     """
     if isinstance(views, PatchRays):
-        corner = views.xy[:, 0, 0] - 0.5
-        Ks = views.intrinsics.clone()
-        Ks[:, :2, 2] -= corner
+        Ks = views.lens()
         height, width = views.xy.shape[1:3]
     elif isinstance(views, Cameras):  # pyright: ignore[reportUnnecessaryIsInstance]
         Ks, width, height = views.intrinsics, views.width, views.height
@@ -150,9 +148,12 @@ def at_pixels(
             f" {tuple(image.shape)} and {tuple(xy.shape)}"
         )
     height, width = image.shape
-    place = 2 * xy / xy.new_tensor([width, height]) - 1
+    # Half precision tells no pixels apart beyond the first few hundred.
+    dtype = torch.promote_types(image.dtype, torch.float32)
+    place = 2 * xy.to(dtype) / xy.new_tensor([width, height], dtype=dtype) - 1
     options: dict[str, Any] = {"padding_mode": "border", "align_corners": False}
-    return grid_sample(image[None, None], place[None, None].to(image.dtype), **options)[0, 0, 0]
+    read = grid_sample(image[None, None].to(dtype), place[None, None], **options)[0, 0, 0]
+    return read.to(image.dtype)
 
 
 def require_rasterization() -> Callable[..., Any]:

@@ -54,6 +54,26 @@ class PatchRays:
     intrinsics: Float[Tensor, "n 3 3"]
     xy: Float[Tensor, "n p p 2"]
 
+    def lens(self) -> Float[Tensor, "n 3 3"]:
+        """Return the intrinsics of cameras that see the patches and nothing else, pixels.
+
+        A patch is a small picture of the same camera: the focal lengths and the skew stay, the
+        principal point is counted from the patch's corner.
+
+        Example:
+            >>> import torch
+            >>> from nerfreg.views import UnseenPatchSampler, pinhole
+            >>> pose, intrinsics = torch.eye(3, 4)[None], pinhole(50.0, 64, 48)
+            >>> sampler = UnseenPatchSampler(pose, intrinsics, image_size=(64, 48))
+            >>> sampler.place(pose, intrinsics[None], torch.tensor([[30, 20]])).lens()
+            tensor([[[50.,  0.,  2.],
+                     [ 0., 50.,  4.],
+                     [ 0.,  0.,  1.]]])
+        """
+        lens = self.intrinsics.clone()
+        lens[:, :2, 2] -= self.xy[:, 0, 0] - 0.5
+        return lens
+
 
 class UnseenPatchSampler:
     """Draw small patches of rays from poses that took no photograph.

@@ -53,19 +53,21 @@ def gradients(config: str) -> dict[str, Any]:
         found[name] = {"value": float(value.values[name]), "gradient": norm}
 
     # A function of seed and step: another object, another state of the global generator.
-    first, again = (
+    first, again, other = (
         Regularization(loaded.pipeline.regularizers, model, pipeline.datamanager, seed)
-        for seed in (0, 0)
+        for seed in (0, 0, 1)
     )
     before = torch.random.get_rng_state()
     a = first(7)
     assert torch.equal(torch.random.get_rng_state(), before), "the training's draws were disturbed"
     torch.rand(5)
     first(8)
-    b = again(7)
+    b, c = again(7), other(7)
     assert a is not None
     assert b is not None
+    assert c is not None
     assert float(a.total) == float(b.total), (a, b)
+    assert float(a.total) != float(c.total), "the seed has no effect"
     assert float(a.total) != float(first(9).total)
 
     # The proposal networks learn from the training's rendering, as without regularizers.

@@ -147,6 +147,18 @@ def test_reads_an_image_at_pixel_coordinates() -> None:
     torch.testing.assert_close(at_pixels(x, beside), torch.tensor([0.5, WIDTH - 0.5]))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_reads_the_right_pixel_of_an_image_in_any_precision(dtype) -> None:
+    """bfloat16's coordinates are whole pixels apart beyond 256."""
+    image = torch.zeros(2, 4000, dtype=dtype)
+    image[0, 3001] = 1.0
+    xy = torch.tensor([[3000.5, 0.5], [3001.5, 0.5], [3001.75, 0.5], [3002.5, 0.5]])
+    found = at_pixels(image, xy)
+    assert found.dtype == dtype
+    expected = torch.tensor([0.0, 1.0, 0.75, 0.0], dtype=dtype)
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
 @pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize("shapes", [((1, 4, 5), (3, 2)), ((4, 5), (3, 3)), ((4, 5), (2,))])
 def test_images_and_coordinates_have_a_shape(shapes) -> None:

@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from nerfreg.integrations.nerfstudio import methods, pipeline, rendering, terms
 from nerfreg.integrations.nerfstudio.annealing import ColliderAnnealing, focus_distance
-from nerfreg.integrations.nerfstudio.cameras import patch_lens, to_nerfreg, to_patch_camera
+from nerfreg.integrations.nerfstudio.cameras import to_nerfreg, to_patch_camera
 from nerfreg.integrations.nerfstudio.installation import nerfstudio
 from nerfreg.integrations.nerfstudio.keypoints import (
     KeypointRays,
@@ -26,9 +27,10 @@ from nerfreg.integrations.nerfstudio.keypoints import (
     view_names,
 )
 from nerfreg.integrations.nerfstudio.options import RegularizersConfig
+from nerfreg.integrations.nerfstudio.regularization import Regularization
 from nerfreg.integrations.nerfstudio.spacing import spacing_to_t, t_to_spacing
 from nerfreg.objective import ObjectiveValue
-from nerfreg.supervision import SparseModel
+from nerfreg.supervision import SparseModel, SupervisionWarning
 from nerfreg.views import (
     Cameras,
     UnseenPatchSampler,
@@ -160,13 +162,6 @@ def test_a_patch_camera_sees_the_patch(cameras) -> None:
         small = Cameras.from_opengl(made["camera_to_worlds"], k, 5, 5).image_rays(0)
         torch.testing.assert_close(small.directions, patches.rays.directions[i], atol=1e-5, rtol=0)
         torch.testing.assert_close(small.origins, patches.rays.origins[i])
-
-
-def test_a_patch_lens_keeps_the_focal_length(cameras) -> None:
-    xy = torch.tensor([[[[7.5, 3.5], [8.5, 3.5]], [[7.5, 4.5], [8.5, 4.5]]]])
-    focal, principal = patch_lens(cameras.intrinsics[:1], xy)
-    assert focal.tolist() == [[50.0, 50.0]]
-    assert principal.tolist() == [[WIDTH / 2 - 7, HEIGHT / 2 - 3]]
 
 
 # Spacing and annealing
@@ -304,6 +299,14 @@ def test_another_reconstruction_is_refused(model, cameras, transform) -> None:
         keypoint_rays(model, NAMES, other, transform.float(), SCALE)
     with pytest.raises(ValueError, match="a model of other images"):
         keypoint_rays(model, ["a.png", "b.png", "c.png"], cameras, transform.float(), SCALE)
+
+
+@pytest.mark.parametrize("names", [NAMES[:1], [NAMES[0], "b.png", "c.png"]])
+def test_a_single_view_is_not_said_to_stand_elsewhere(model, cameras, transform, names) -> None:
+    """Two views make a point, so the one that the model knows has no keypoint."""
+    message = f"model: no training view has a keypoint, .* it knows 1 of {len(names)}"
+    with pytest.warns(SupervisionWarning), pytest.raises(ValueError, match=message):
+        keypoint_rays(model, names, cameras[: len(names)], 1.01 * transform.float(), SCALE)
 
 
 def test_draws_come_from_the_generator(model, cameras, transform) -> None:
@@ -482,8 +485,78 @@ def test_impossible_options_are_named() -> None:
         ValueError, match=r"regularizers\.smoothness \(-1\.0, 0\.0\): weights must be ≥ 0"
     ):
         terms.make_objective(RegularizersConfig(smoothness=(-1.0, 0.0)))
+    with pytest.raises(ValueError, match=r"regularizers\.color-prior \(0\.0, -1\.0\): weights"):
+        terms.make_objective(RegularizersConfig(color_prior=(0.0, -1.0)))
     with pytest.raises(ValueError, match=r"patch-size 4: the color prior needs patches of at"):
         terms.make_objective(RegularizersConfig(color_prior=(1.0, 1.0), patch_size=4))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("fade_steps", -1, "fade-steps -1: must be at least 0"),
+        ("patches", 0, "patches 0: must be at least 1"),
+        ("patch_size", 1, "patch-size 1: must be at least 2"),
+        ("keypoint_rays", 1, "keypoint-rays 1: must be at least 2"),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(option, value, message) -> None:
+    with pytest.raises(ValueError, match=f"--pipeline.regularizers.{message}"):
+        terms.make_objective(RegularizersConfig(**{option: value}))
+
+
+# Draws
+
+
+@pytest.fixture
+def regularization(monkeypatch, cameras) -> Callable[[int], Regularization]:
+    """Of the wall, by seed."""
+
+    class Gaussians:
+        """No model here is one."""
+
+    module = SimpleNamespace(
+        SplatfactoModel=Gaussians, RayBundle=lambda **fields: SimpleNamespace(**fields)
+    )
+    monkeypatch.setattr(rendering, "nerfstudio", lambda _: module)
+    data = SimpleNamespace(train_dataset=SimpleNamespace(cameras=as_nerfstudio(cameras)))
+
+    def of_seed(seed: int) -> Regularization:
+        wall = Wall()
+        wall.device = torch.device("cpu")
+        return Regularization(RegularizersConfig(patches=2), wall, data, seed)
+
+    return of_seed
+
+
+def draws(regularization: Regularization, step: int) -> tuple[Tensor, Tensor]:
+    """A step's rays, and what the model itself drew."""
+    found: dict[str, Tensor] = {}
+    hook = regularization.model.register_forward_hook(lambda *_: found.update(own=torch.rand(4)))
+    regularization(step)
+    hook.remove()
+    return regularization.model.bundle.directions, found["own"]
+
+
+def test_draws_are_a_function_of_seed_and_step(regularization) -> None:
+    first = draws(regularization(0), 7)
+    other = regularization(0)
+    torch.rand(5)
+    draws(other, 6)
+    for a, b in zip(first, draws(other, 7), strict=True):
+        assert torch.equal(a, b)
+    # Of two seeds no two steps are alike either, as they would be if the two were added.
+    for seed, step in ((1, 7), (2**32, 7), (0, 8), (1, 6), (8, 0)):
+        for a, b in zip(first, draws(regularization(seed), step), strict=True):
+            assert not torch.equal(a, b), (seed, step)
+
+
+def test_draws_leave_the_trainings_own_alone(regularization) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    draws(regularization(0), 7)
+    assert torch.equal(torch.rand(4), expected)
 
 
 # The pipeline

@@ -205,6 +205,20 @@ def test_memory_is_that_of_the_patches_not_of_the_image() -> None:
     assert huge.sample(4, generator()).rays.shape == (4, 8, 8)
 
 
+def test_the_lens_of_a_patch_sees_its_rays() -> None:
+    intrinsics, poses = any_intrinsics(3, 0), ring_poses(3)
+    drawn = UnseenPatchSampler(poses, intrinsics, 4, image_size=(12, 10))
+    patches = drawn.place(poses, intrinsics, torch.tensor([[0, 0], [5, 2], [8, 6]]))
+    before = patches.intrinsics.clone()
+    lens = patches.lens()
+    small = patch_pixels(torch.zeros(3, 2, dtype=torch.long), 4, dtype=lens.dtype)
+    rays = pinhole_rays(patches.c2w[:, None, None], lens[:, None, None], small)
+    torch.testing.assert_close(rays.directions, patches.rays.directions)
+    assert torch.equal(patches.intrinsics, before)
+    moved = (before - lens)[:, :2, 2]
+    torch.testing.assert_close(moved, torch.tensor([[0, 0], [5, 2], [8, 6]]).to(moved))
+
+
 def test_corners_and_size() -> None:
     xy = patch_pixels(torch.tensor([[3, 5], [0, 1]]), 3, dtype=torch.float64)
     assert xy.shape == (2, 3, 3, 2)

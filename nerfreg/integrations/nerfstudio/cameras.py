@@ -3,12 +3,11 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from nerfreg.views import Cameras, PatchRays, opencv_to_opengl
 
-__all__ = ["patch_lens", "to_nerfreg", "to_patch_camera"]
+__all__ = ["to_nerfreg", "to_patch_camera"]
 
 # nerfstudio.cameras.cameras.CameraType.PERSPECTIVE
 PERSPECTIVE = 1
@@ -40,33 +39,6 @@ def to_nerfreg(cameras: Any) -> Cameras[Tensor]:
     return Cameras.from_opengl(cameras.camera_to_worlds.float(), intrinsics, width, height)
 
 
-def patch_lens(
-    intrinsics: Float[Tensor, "n 3 3"], xy: Float[Tensor, "n p p 2"]
-) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2"]]:
-    """Return the lenses of cameras that see the patches and nothing else.
-
-    A patch is a small image of the same camera: the focal lengths stay, the principal point is
-    counted from the patch's corner.
-
-    Args:
-        intrinsics: of the whole images.
-        xy: the patches' pixel centres in them.
-
-    Returns:
-        Focal lengths (fx, fy) and principal points (cx, cy), pixels.
-
-    Example:
-        >>> import torch
-        >>> from nerfreg.views import patch_pixels, pinhole
-        >>> patch_lens(pinhole(50.0, 64, 48)[None], patch_pixels(torch.tensor([[30, 20]]), 4))
-        (tensor([[50., 50.]]), tensor([[2., 4.]]))
-    """
-    corner = xy[:, 0, 0] - 0.5
-    return torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1), intrinsics[
-        :, :2, 2
-    ] - corner
-
-
 def to_patch_camera(nerfstudio_cameras: Any, patches: PatchRays, index: int) -> Any:
     """Make the ``Cameras`` of one patch, as Gaussian models render it.
 
@@ -76,14 +48,14 @@ def to_patch_camera(nerfstudio_cameras: Any, patches: PatchRays, index: int) -> 
         index: of the patch.
     """
     one = slice(index, index + 1)
-    focal, principal = patch_lens(patches.intrinsics[one], patches.xy[one])
+    lens = patches.lens()[one]
     height, width = patches.xy.shape[1:3]
     return nerfstudio_cameras.Cameras(
         camera_to_worlds=opencv_to_opengl(patches.c2w[one]),
-        fx=focal[:, :1],
-        fy=focal[:, 1:],
-        cx=principal[:, :1],
-        cy=principal[:, 1:],
+        fx=lens[:, 0, :1],
+        fy=lens[:, 1, 1:2],
+        cx=lens[:, 0, 2:],
+        cy=lens[:, 1, 2:],
         width=width,
         height=height,
     )

@@ -81,6 +81,12 @@ def keypoint_rays(
     """
     found = model.keypoints(names)
     known = {i: found[name] for i, name in enumerate(names) if found[name].image_id >= 0}
+    # Before cameras are compared: one view is no distance apart from another.
+    if not any(map(len, known.values())):
+        raise ValueError(
+            f"{model.source}: no training view has a keypoint, as points count that at least two"
+            f" of them see; it knows {len(known)} of {len(names)}"
+        )
     rows = [int(np.flatnonzero(model.image_ids == k.image_id)[0]) for k in known.values()]
     _require_same_cameras(model, rows, cameras, list(known), transform.double(), scale)
     rays, views, distances, stds = list[Rays[Tensor]](), *(list[Tensor]() for _ in range(3))
@@ -93,8 +99,6 @@ def keypoint_rays(
         views.append(of_view)
         distances.append(z_depth_to_distance(placed.depth, traced.directions))
         stds.append(z_depth_to_distance(placed.std, traced.directions))
-    if not sum(map(len, rays)):
-        raise ValueError(f"{model.source}: no training view has a keypoint")
     every = Rays(
         torch.cat([x.origins for x in rays]),
         torch.cat([x.viewdirs for x in rays]),

@@ -51,4 +51,5 @@ class RegularizersConfig:
     """Weights of the keypoints' divergence KL[N(depth, std^2) || where the ray stops], where there
     is a COLMAP model (DS-NeRF: 0.1; fading as in nerfreg's recipe «fewview»)."""
     keypoint_rays: int = 1024
-    """Rays through keypoints a step, in addition to the batch (DS-NeRF: as many as color rays)."""
+    """Rays through keypoints a step, in addition to the batch (DS-NeRF: as many as color rays); at
+    least 2. Keypoints are switched off by their weights."""

@@ -1,6 +1,7 @@
 """One step's regularizers: draw, render, evaluate, all a function of the seed and the step."""
 
 import contextlib
+import hashlib
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -119,7 +120,7 @@ class Regularization:
         would have drawn, and one without regularizers sees the same photographs' rays.
         """
         device = self.model.device
-        number = (self.seed << 32) + step
+        number = seed_of_step(self.seed, step)
         of_torch: Any = torch.random
         with of_torch.fork_rng([device] if device.type == "cuda" else []):
             of_torch.manual_seed(number)  # for what the model itself draws
@@ -156,6 +157,12 @@ class Regularization:
         return found.to(self.model.device)
 
 
+def seed_of_step(seed: int, step: int) -> int:
+    """Mix a training's seed and a step into 32 bits: PyTorch's generator for CPUs keeps no more."""
+    digest = hashlib.blake2b(f"{seed} {step}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
 def _poses(kind: str, cameras: Cameras[Tensor]) -> PoseDistribution:
     if kind == "forward-facing":
         return ForwardFacingPoses.from_cameras(cameras, *FORWARD_FACING_RANGE)
@@ -175,7 +182,7 @@ def _poses(kind: str, cameras: Cameras[Tensor]) -> PoseDistribution:
 def _require_full_resolution(model: Any) -> None:
     if model.config.num_downscales != 0:
         raise ValueError(
-            f"--pipeline.model.num-downscales {model.config.num_downscales}: regularized Gaussian"
-            " models train at full resolution from the first step, as unseen patches are rendered"
-            " at it; set it to 0"
+            f"--pipeline.model.num-downscales {model.config.num_downscales}: photographs would be"
+            " rendered at reduced resolution at first, unseen patches at full resolution always,"
+            " and the Gaussians fitted at two scales at once; set it to 0"
         )

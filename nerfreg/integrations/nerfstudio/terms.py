@@ -9,6 +9,10 @@ from nerfreg.schedules import Linear, LogLinear
 
 __all__ = ["PATCH_TERMS", "make_objective"]
 
+# The smallest number that a training can do with: one pixel has no neighbour, and nerfstudio's
+# camera optimizer squeezes a single ray's axis away.
+LEAST = {"fade_steps": 0, "patches": 1, "patch_size": 2, "keypoint_rays": 2}
+
 # What each loss on patches is given.
 PATCH_TERMS = {"smoothness": ("depth", "opacity"), "color_prior": ("rgb",)}
 
@@ -17,8 +21,10 @@ def make_objective(options: RegularizersConfig) -> Objective:
     """Collect the terms whose weights are not 0.
 
     Raises:
-        ValueError: a weight is negative, or patches are too small for the color prior.
+        ValueError: a weight is negative, a number too small, or patches are too small for the
+            color prior.
     """
+    _require_numbers(options)
     terms = dict[str, tuple[Any, Schedule]]()
     if _acts("smoothness", options.smoothness):
         terms["smoothness"] = (DepthSmoothness(), _fade(options.smoothness, options.fade_steps))
@@ -37,9 +43,18 @@ def make_objective(options: RegularizersConfig) -> Objective:
     return Objective(terms)
 
 
+def _require_numbers(options: RegularizersConfig) -> None:
+    for name, least in LEAST.items():
+        value = getattr(options, name)
+        if value < least:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--pipeline.regularizers.{flag} {value}: must be at least {least}")
+
+
 def _acts(name: str, weights: tuple[float, float]) -> bool:
     if min(weights) < 0:
-        raise ValueError(f"--pipeline.regularizers.{name} {weights}: weights must be ≥ 0")
+        flag = name.replace("_", "-")
+        raise ValueError(f"--pipeline.regularizers.{flag} {weights}: weights must be ≥ 0")
     return max(weights) > 0
 
 
