@@ -126,6 +126,7 @@ def _norm(term: Tensor, gradients: list[Tensor]) -> Tensor:
     if not gradients:
         return torch.zeros_like(term, dtype=torch.float32).detach()
     double = any(g.dtype == torch.float64 for g in gradients)
+    gradients = [g.coalesce().values() if g.is_sparse else g for g in gradients]
     wide = [g.to(torch.float64 if double else torch.float32) for g in gradients]
     largest = torch.stack([g.abs().max() for g in wide]).max()
     scale = torch.where(largest == 0, torch.ones_like(largest), largest)

@@ -7,6 +7,7 @@ It needs no network and no JavaScript, and is at most 3 MB. What a run lacks, th
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping
 from html import escape
@@ -89,7 +90,8 @@ class Page:
         body = "".join(
             f"<section><h2>{name}</h2>{part}</section>" for name, part in sections.items()
         )
-        problems = "".join(missing(problem) for problem in self.problems)
+        left_out = (f"left out for its size: {name}" for name in self.pictures.left_out)
+        problems = "".join(missing(problem) for problem in (*self.problems, *left_out))
         return (
             '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -111,14 +113,16 @@ class Page:
         about = {
             "step {}": self.metrics.get("step"),
             "seed {}": self.metrics.get("seed", self.config.get("seed")),
-            "{} pixels": "×".join(map(str, self.metrics.get("size", []))) or None,
+            "{} pixels": "×".join(map(str, self._list("size"))) or None,
             "trained for {} s": self.metrics.get("train_seconds"),
             "measured on {} views": self.metrics.get("evaluated_on"),
         }
         line = ", ".join(
-            text.format(self.told(value)) for text, value in about.items() if value is not None
+            text.format(escape(self.told(value)))
+            for text, value in about.items()
+            if value is not None
         )
-        mean = self.metrics.get("mean", {})
+        mean = self._mapping("mean")
         numbers = "".join(
             f"<li><strong>{number(mean[name], digits)} {unit}</strong>{label}</li>"
             for name, (label, unit, digits) in UNITS.items()
@@ -128,7 +132,7 @@ class Page:
 
     def views(self) -> str:
         """Each test view: photograph, rendering, depth, depth error."""
-        images: Mapping[str, Any] = self.metrics.get("images", {})
+        images = self._mapping("images")
         rows: list[str] = []
         for name in list(images)[:VIEWS_SHOWN]:
             stem = picture_stem(name)
@@ -138,7 +142,7 @@ class Page:
                 if tag or kind != "depth_error":
                     shown = tag or missing(f"no {words}")
                     tiles.append(captioned(shown, words))
-            psnr = images[name].get("psnr")
+            psnr = images[name].get("psnr") if isinstance(images[name], dict) else None
             said = f", PSNR {number(psnr, 2)} dB" if psnr is not None else ""
             rows.append(
                 f'<div class="card"><h3>{escape(name)}{said}</h3>'
@@ -151,12 +155,12 @@ class Page:
         if flight:
             caption = "A flight past the training views: colour, depth."
             parts.append(captioned(flight, caption))
-        parts += [missing(f"left out for its size: {name}") for name in self.pictures.left_out]
         return "".join(parts)
 
     def table(self) -> str:
         """The metrics of each test view, and their mean."""
-        mean, images = self.metrics.get("mean", {}), self.metrics.get("images", {})
+        mean, images = self._mapping("mean"), self._mapping("images")
+        images = {name: row for name, row in images.items() if isinstance(row, dict)}
         names = list(dict.fromkeys(name for row in (mean, *images.values()) for name in row))
         if not names:
             return missing("metrics.json holds none")
@@ -204,7 +208,8 @@ class Page:
 
     def terms(self) -> str:
         """Each loss term's value before its weight, and its weight."""
-        names = dict.fromkeys(name for line in self.log for name in line.get("values", {}))
+        values_of = [v for line in self.log if isinstance(v := line.get("values"), dict)]
+        names = dict.fromkeys(name for values in values_of for name in values)
         cards: list[str] = []
         for name in names:
             values, weights = self.curve("values", name), self.curve("weights", name)
@@ -227,7 +232,12 @@ class Page:
 
     def gradient_shares(self) -> str:
         """The curve of the gradient's shares, if they were measured."""
-        lines = [line for line in self.log if isinstance(line.get("gradient_shares"), dict)]
+        lines = [
+            line
+            for line in self.log
+            if isinstance(line.get("gradient_shares"), dict)
+            and isinstance(line.get("step"), int | float)
+        ]
         if not lines:
             return missing("not measured; train with --log.gradient-shares-every 100")
         steps = [line["step"] for line in lines]
@@ -262,7 +272,9 @@ class Page:
         parts: list[str] = []
         for name, (caption, why) in figures.items():
             tag = self.pictures.tag(name, caption, kind="figure")
-            parts.append(captioned(tag, caption) if tag else missing(why))
+            there = (self.folder / name).exists()
+            reason = f"{name} is damaged, or too large for this page" if there else why
+            parts.append(captioned(tag, caption) if tag else missing(reason))
         return "".join(parts)
 
     def provenance(self) -> str:
@@ -273,7 +285,7 @@ class Page:
             about = {k: v for k, v in session.items() if k not in ("command", "step")}
             start = f"from step {session.get('step', '?')}"
             parts.append(
-                f'<p class="faint">{escape(start)}</p><pre>{escape(self.plain(command))}</pre>'
+                f'<p class="faint">{escape(start)}</p><pre>{escape(without_folders(command))}</pre>'
                 + self.pairs(about)
             )
         if not self.sessions:
@@ -330,6 +342,16 @@ class Page:
                 text = text.replace(path, Path(path).name)
         return text
 
+    def _mapping(self, key: str) -> dict[str, Any]:
+        """What metrics.json holds by name under a key; nothing where it is something else."""
+        found = self.metrics.get(key)
+        return found if isinstance(found, dict) else {}
+
+    def _list(self, key: str) -> list[Any]:
+        """The same, of a list."""
+        found = self.metrics.get(key)
+        return found if isinstance(found, list) else []
+
     def _object(self, name: str) -> dict[str, Any]:
         """A JSON file's content; nothing, and a line on the page, where it cannot be read."""
         try:
@@ -337,7 +359,7 @@ class Page:
         except FileNotFoundError:
             self.problems.append(f"{name} is not there")
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # a torn byte is a ValueError, too
             self.problems.append(f"{name} cannot be read: {error}")
             return {}
         if isinstance(found, dict):
@@ -348,7 +370,7 @@ class Page:
     def _lines(self, name: str) -> list[dict[str, Any]]:
         """Whole lines of a log, objects alone."""
         try:
-            lines = (self.folder / name).read_text().splitlines()
+            lines = (self.folder / name).read_text(errors="replace").splitlines()
         except OSError:
             return []
         found: list[dict[str, Any]] = []
@@ -404,6 +426,21 @@ def report_page(run: Path, /) -> None:
         run: folder of the run.
     """
     print(write_report_page(run))
+
+
+def without_folders(command: str) -> str:
+    """A command whose paths, but for the program's, are shown by their last part."""
+    try:
+        program, *words = shlex.split(command)
+    except ValueError:
+        return Path(command).name
+    shown = [program]
+    for place, word in enumerate(words):
+        option, equals, value = word.rpartition("=")
+        is_program = place == 0 and word.endswith(".py")
+        short = value if is_program or "/" not in value else Path(value).name
+        shown.append(f"{option}{equals}{short}")
+    return shlex.join(shown)
 
 
 def main() -> int:

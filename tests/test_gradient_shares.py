@@ -122,3 +122,10 @@ def test_errors():
         gradient_shares({"a": x.sum()}, ["x"])
     with pytest.raises(KeyError, match="no term named 'b'"):
         gradient_shares({"a": x.sum()}, [x]).relative_to("b")
+
+
+def test_sparse_gradients_count():
+    table = torch.nn.Embedding(4, 3, sparse=True)
+    rows = table(torch.tensor([1, 1, 2]))
+    found = gradient_shares({"sum": rows.sum()}, table.parameters())
+    assert found.norms["sum"].item() == pytest.approx((3 * 4 + 3 * 1) ** 0.5)

@@ -25,6 +25,10 @@ Likely = Literal[
 
 # What is off by less goes unmentioned: few-view renderings err by some percent without any mistake.
 TOLERANCE = 0.1
+# Fewer points than this tell no kind apart from chance.
+LEAST_POINTS = 30
+# By how much a conversion must lower the median relative error to be worth a word.
+LEAST_GAIN = 0.01
 # Lengths of directions that differ by less cannot tell z-depth from distance.
 LEAST_SPAN = math.log(1.02)
 BINS = 10
@@ -120,15 +124,20 @@ def check_depth_agreement(
     slope, error = _slope(log_length, ratio)
     likely: Likely = "agreement"
     explained = ratio
-    if _spread(log_rendered + log_truth) < 0.5 * _spread(ratio):
+    enough = len(ratio) >= LEAST_POINTS
+    if enough and _spread(log_rendered + log_truth) < 0.5 * _spread(ratio):
         likely, explained = "inverse depth", log_rendered + log_truth
-    elif abs(abs(slope) - 1) < 0.5 and error < 0.25:
-        likely = "rendered is z-depth" if slope < 0 else "rendered is distance"
-        explained = ratio - math.copysign(1.0, slope) * log_length
+    elif enough and abs(abs(slope) - 1) < 0.5 and error < 0.25:
+        converted = ratio - math.copysign(1.0, slope) * log_length
+        if _error(ratio) - _error(converted) > LEAST_GAIN:
+            likely = "rendered is z-depth" if slope < 0 else "rendered is distance"
+            explained = converted
     scale = float(np.median(explained))
     relative_error = float(np.median(np.abs(np.expm1(ratio))))
-    explained_error = float(np.median(np.abs(np.expm1(explained - scale))))
-    if likely == "agreement" and abs(scale) > max(math.log1p(TOLERANCE), 2 * _spread(ratio)):
+    explained_error = _error(explained)
+    # Four standard errors of a median.
+    uncertain = 4 * 1.25 * 1.4826 * _spread(ratio) / math.sqrt(len(ratio))
+    if likely == "agreement" and abs(scale) > max(math.log1p(TOLERANCE), uncertain):
         likely = "scale"
     elif likely == "agreement" and relative_error > TOLERANCE:
         likely = "scatter"
@@ -162,7 +171,9 @@ def comparable_points(
             f"{function}: no point is left to compare: of {len(length)}, none is valid with both"
             " depths finite and > 0"
         )
-    if directions is not None and len(length) > 1 and np.ptp(length) < 1e-5 > abs(length[0] - 1):
+    some = length[counted]
+    rounding = 1e-3 if "16" in str(getattr(directions, "dtype", "")) else 1e-5
+    if directions is not None and len(some) > 1 and np.ptp(some) < rounding > abs(some[0] - 1):
         raise ValueError(
             f"{function}: directions must have camera z = 1, got unit vectors, which have forgotten"
             " their optical axis; take them before they are normalised"
@@ -188,6 +199,11 @@ def _slope(x: Numbers, y: Numbers) -> tuple[float, float]:
     slope = float(x @ y / (x @ x))
     error = float(np.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x)))
     return slope, error
+
+
+def _error(log_ratio: Numbers) -> float:
+    """The median relative error that is left when the scale is right."""
+    return float(np.median(np.abs(np.expm1(log_ratio - np.median(log_ratio)))))
 
 
 def _spread(x: Numbers) -> float:

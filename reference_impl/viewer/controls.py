@@ -60,6 +60,7 @@ class Controls:
             "checkpoint", 0, 0, 1, 0, hint="step of the checkpoint whose field is shown"
         )
         self.newest = True
+        self.failure = ""  # of the last picture, until one succeeds
         with gui.add_folder("field"):
             self.layer = gui.add_dropdown("show", layers_of(scene))
             self.layer.on_update(lambda _: self._relayer())
@@ -107,7 +108,10 @@ class Controls:
             _set(self.checkpoint, "step", math.gcd(*(step - steps[0] for step in steps)) or 1)
             if self.newest:
                 _set(self.checkpoint, "value", steps[-1])
-        text = "\n\n".join(self._describe(run) for run in self.runs)
+        lines = [self._describe(run) for run in self.runs]
+        if self.failure:
+            lines.append(f"⚠ {self.failure}")
+        text = "\n\n".join(lines)
         _set(self.status, "content", text)
 
     def _describe(self, run: FollowedRun) -> str:

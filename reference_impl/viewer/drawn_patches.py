@@ -76,7 +76,7 @@ def patches_before(
             generator.set_state(states[start])
         if step - start <= MOST_STEPS:
             drawn = _replay(run, sampler, generator, start, step)[-n_steps:]
-            if torch.equal(generator.get_state(), wanted):
+            if drawn and torch.equal(generator.get_state(), wanted):
                 patches = _cat(drawn)
                 origin = f"the {len(patches.c2w)} drawn in the {n_steps} steps before step {step}"
                 return DrawnPatches.of(patches, origin, exact=True)

@@ -209,6 +209,9 @@ class Viewer:
             )
 
     def _show(self, watcher: int, picture: Picture, height: int, whole: int) -> None:
+        if self.controls.failure:
+            self.controls.failure = ""
+            self.controls.refresh()
         client = self.server.get_clients().get(watcher)
         if client is not None:
             client.scene.set_background_image(
@@ -219,7 +222,7 @@ class Viewer:
             )
 
     def _failed(self, error: Exception) -> None:
-        self.runs[0].problem = f"the picture could not be drawn: {error}"
+        self.controls.failure = f"the picture could not be drawn: {error}"
         self.controls.refresh()
 
     def _draw_patches(self, step: int) -> None:
@@ -227,8 +230,12 @@ class Viewer:
             return
         run = self.runs[0]
         states = {known: snapshot.random_state for known, snapshot in run.snapshots.items()}
-        patches = patches_before(run.run, step, states)
-        self.landmarks.draw_patches(patches)
+        try:
+            patches = patches_before(run.run, step, states)
+            self.landmarks.draw_patches(patches)
+        except Exception as error:  # nobody waits for this thread: the panel has to say it
+            self.controls.patches.content = f"⚠ patches could not be drawn: {error}"
+            return
         text = (
             "no unseen patches in this recipe" if patches is None else f"patches: {patches.origin}"
         )

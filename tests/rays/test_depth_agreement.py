@@ -121,3 +121,39 @@ def test_errors(scene):
         check_depth_agreement(z, np.ones(5000, dtype=int))
     with pytest.raises(TypeError, match="one library"):
         check_depth_agreement(z, torch.from_numpy(z))
+
+
+@pytest.mark.parametrize(("n", "noise"), [(3, 0.05), (10, 0.05), (100, 0.05), (1000, 0.3)])
+def test_noise_is_not_taken_for_a_mistake(n, noise):
+    """Of 100 pairs of equal depths with noise, none is told to convert anything."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        truth = rng.uniform(1.0, 4.0, n)
+        directions = np.concatenate([rng.uniform(-0.7, 0.7, (n, 2)), np.ones((n, 1))], -1)
+        rendered = truth * np.exp(noise * rng.standard_normal(n))
+        assert check_depth_agreement(rendered, truth, directions).likely in ("agreement", "scatter")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kind_and_scale_are_told_through_noise(seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(1.0, 4.0, 2000)
+    directions = np.concatenate([rng.uniform(-0.7, 0.7, (2000, 2)), np.ones((2000, 1))], -1)
+    noise = np.exp(0.1 * rng.standard_normal(2000))
+    length = np.linalg.norm(directions, axis=-1)
+    assert check_depth_agreement(truth * noise, truth * length, directions).likely == (
+        "rendered is z-depth"
+    )
+    scaled = check_depth_agreement(1.5 * truth * noise**4, truth, directions)
+    assert scaled.likely == "scale"
+    assert scaled.scale == pytest.approx(1.5, rel=0.05)
+
+
+def test_unit_directions_are_noticed_beside_points_that_do_not_count():
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((50, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    directions[0] = np.nan
+    depth = rng.uniform(1.0, 2.0, 50)
+    with pytest.raises(ValueError, match="unit vectors"):
+        check_depth_agreement(depth, depth, directions)

@@ -14,7 +14,7 @@ from reference_impl.config import Config, LogConfig, OptimizerConfig
 from reference_impl.embedded_pictures import EmbeddedPictures
 from reference_impl.line_chart import line_chart
 from reference_impl.mipnerf import MipNerfConfig
-from reference_impl.report_page import main, write_report_page
+from reference_impl.report_page import main, without_folders, write_report_page
 from reference_impl.session import command_line
 from reference_impl.train import train
 
@@ -277,3 +277,26 @@ def test_a_command_is_shown_without_its_folders():
         "python reference_impl/train.py --scene 'a b'"
     )
     assert command_line(["/elsewhere/mine.py", *arguments]) == "python mine.py --scene 'a b'"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", '{"mean": null, "images": [], "size": 5, "seed": "<script>x</script>"}'),
+        ("metrics.json", '{"images": {"a": null}}'),
+        ("log.jsonl", '{"step": 1, "values": null}\n{"gradient_shares": {"color": 1.0}}\n\xff\xfe'),
+    ],
+)
+def test_a_page_survives_files_that_are_something_else(tmp_path, name, content):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    page = write_report_page(tmp_path).read_text()
+    assert "<script" not in page
+    assert "</html>" in page
+
+
+def test_a_command_keeps_no_folders():
+    told = "python reference_impl/train.py --scene=../secret/fern --resume /home/me/runs/x --rays 8"
+    assert without_folders(told) == (
+        "python reference_impl/train.py --scene=fern --resume x --rays 8"
+    )

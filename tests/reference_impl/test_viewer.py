@@ -397,3 +397,22 @@ def test_the_log_may_lack_its_end_or_hold_other_things(copy):
 
 def test_all_checkpoints_are_kept_where_asked(run):
     assert [checkpoint.step for checkpoint in checkpoints.saved(run)] == STEPS
+
+
+def test_a_picture_that_fails_is_told_until_one_succeeds(followed, serve):
+    viewer = serve(followed)
+    viewer._failed(ValueError("no memory"))
+    assert "the picture could not be drawn: no memory" in viewer.controls.status.content
+    viewer._show(-1, None, 1, 1)  # to a browser that has left
+    assert "could not be drawn" not in viewer.controls.status.content
+    assert not followed.problem, "reading the run did not fail"
+
+
+def test_patches_that_fail_are_told(followed, serve, monkeypatch):
+    def fail(*_):
+        raise ValueError("no patches")
+
+    viewer = serve(followed)
+    monkeypatch.setattr("reference_impl.viewer.viewer.patches_before", fail)
+    viewer._draw_patches(viewer._step)
+    assert "patches could not be drawn: no patches" in viewer.controls.patches.content
