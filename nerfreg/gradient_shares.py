@@ -115,7 +115,8 @@ def gradient_shares(
             "tuple[Tensor | None, ...]",
             torch.autograd.grad(value, trained, retain_graph=keep, allow_unused=True),
         )
-        norms[name] = _norm(value, [g for g in gradients if g is not None and g.numel()])
+        stored = [g.coalesce().values() if g.is_sparse else g for g in gradients if g is not None]
+        norms[name] = _norm(value, [g for g in stored if g.numel()])
     total = torch.stack([*norms.values()]).sum()
     divisor = torch.where(total == 0, torch.ones_like(total), total)
     return GradientShares(norms, {name: norm / divisor for name, norm in norms.items()})
@@ -126,7 +127,6 @@ def _norm(term: Tensor, gradients: list[Tensor]) -> Tensor:
     if not gradients:
         return torch.zeros_like(term, dtype=torch.float32).detach()
     double = any(g.dtype == torch.float64 for g in gradients)
-    gradients = [g.coalesce().values() if g.is_sparse else g for g in gradients]
     wide = [g.to(torch.float64 if double else torch.float32) for g in gradients]
     largest = torch.stack([g.abs().max() for g in wide]).max()
     scale = torch.where(largest == 0, torch.ones_like(largest), largest)

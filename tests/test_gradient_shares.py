@@ -129,3 +129,5 @@ def test_sparse_gradients_count():
     rows = table(torch.tensor([1, 1, 2]))
     found = gradient_shares({"sum": rows.sum()}, table.parameters())
     assert found.norms["sum"].item() == pytest.approx((3 * 4 + 3 * 1) ** 0.5)
+    none = table(torch.zeros(0, dtype=torch.long))
+    assert gradient_shares({"sum": none.sum()}, table.parameters()).norms["sum"].item() == 0
