@@ -294,7 +294,7 @@ def train(config: Config) -> Path:
                 watch.check(folder)
                 bpd = math.log2(255) + loss.item() / math.log(2)
                 best = {"heldout": f"{min(measured):.3f}"} if measured else {}
-                bar.set_postfix(bits=f"{bpd:.3f}", **best)
+                bar.set_postfix({"bits": f"{bpd:.3f}", **best})
                 seconds = round(time.perf_counter() - started, 2)
                 with failing_together(fabric):
                     write({"step": done, "bits_per_dim": bpd, "lr": rate, "seconds": seconds})
