@@ -152,7 +152,7 @@ def test_the_finest_picture_is_the_one_that_evaluation_renders(followed, serve):
     assert abs(depth - truth.depth.numpy()).max() < 1e-3
     heights = [len(p) for p in page.pictures]
     assert heights == sorted(set(heights)), "coarse first, each finer than the last"
-    assert heights[0] < rows / 2
+    assert heights[-1] == rows  # how coarse the first is depends on the machine
 
 
 def test_a_control_changes_the_picture(followed, serve):
