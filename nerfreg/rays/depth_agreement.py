@@ -172,7 +172,8 @@ def comparable_points(
             " depths finite and > 0"
         )
     some = length[counted]
-    rounding = 1e-3 if "16" in str(getattr(directions, "dtype", "")) else 1e-5
+    dtype = str(getattr(directions, "dtype", ""))
+    rounding = 1e-2 if "bfloat16" in dtype else 1e-3 if "float16" in dtype else 1e-5
     if directions is not None and len(some) > 1 and np.ptp(some) < rounding > abs(some[0] - 1):
         raise ValueError(
             f"{function}: directions must have camera z = 1, got unit vectors, which have forgotten"

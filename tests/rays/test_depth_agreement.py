@@ -157,3 +157,13 @@ def test_unit_directions_are_noticed_beside_points_that_do_not_count():
     depth = rng.uniform(1.0, 2.0, 50)
     with pytest.raises(ValueError, match="unit vectors"):
         check_depth_agreement(depth, depth, directions)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_unit_directions_are_noticed_in_half_precision(dtype):
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.randn(50, 3, generator=generator)
+    directions = (directions / directions.norm(dim=-1, keepdim=True)).to(dtype)
+    depth = 1 + torch.rand(50, generator=generator)
+    with pytest.raises(ValueError, match="unit vectors"):
+        check_depth_agreement(depth.to(dtype), depth.to(dtype), directions)
