@@ -20,11 +20,14 @@ class EmbeddedPictures:
     Args:
         folder: that the pictures lie in.
         room: bytes for all of them, as they stand in the page.
+
+    Attributes:
+        not_shown: name -> why a picture that is there has no ``<img>``.
     """
 
     def __init__(self, folder: Path, room: int) -> None:
         self.folder, self.room = folder, room
-        self.left_out: list[str] = []
+        self.not_shown: dict[str, str] = {}
 
     def tag(self, name: str, alt: str, *, kind: str = "") -> str:
         """The ``<img>`` of a picture; nothing where it is missing, damaged or too large.
@@ -34,14 +37,22 @@ class EmbeddedPictures:
             alt: what it shows, in words.
             kind: of CSS; a picture of no kind is made as small as a page needs it.
         """
-        path = self.folder / name
         try:
-            content = path.read_bytes()
-            with Image.open(io.BytesIO(content)) as picture:
+            content = (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            self.not_shown[name] = f"cannot be read: {error.strerror}"
+            return ""
+        try:
+            with Image.open(io.BytesIO(content), formats=("PNG", "GIF")) as picture:
+                picture.load()
                 mime = Image.MIME[str(picture.format)]
                 if not kind and picture.width > WIDEST:
                     content, mime = _smaller(picture), "image/jpeg"
-        except OSError:
+        # What Pillow raises for torn, foreign and enormous files.
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            self.not_shown[name] = "damaged"
             return ""
         return self._embed(content, mime, alt, kind, name)
 
@@ -54,7 +65,7 @@ class EmbeddedPictures:
     def _embed(self, content: bytes, mime: str, alt: str, kind: str, name: str) -> str:
         text = base64.b64encode(content).decode()
         if len(text) > self.room:
-            self.left_out.append(name)
+            self.not_shown[name] = "left out for its size"
             return ""
         self.room -= len(text)
         of_kind = f' class="{kind}"' if kind else ""

@@ -7,6 +7,7 @@ It needs no network and no JavaScript, and is at most 3 MB. What a run lacks, th
 
 import json
 import math
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -33,9 +34,11 @@ STYLE = Path(__file__).with_name("report_page.css")
 # Beside fonts' and tables' few kB, what pictures may take of the 3 MB.
 PICTURE_BYTES = 2_600_000
 VIEWS_SHOWN = 8
-# Options of a run that hold paths: a page that is passed on shows their last part alone.
-PATH_OPTIONS = ("scene", "out", "resume", "depth_maps", "keypoints_cache", "lpips_weights")
 KINDS = {"truth": "photograph", "rgb": "rendered", "depth": "depth", "depth_error": "depth error"}
+# A path that begins at a system's root, with a folder in it.
+ABSOLUTE = re.compile(
+    r"(?<![^\s\"'(=,:\[])(?:/|[A-Za-z]:[/\\])[^\s\"'),:\]/\\]+[/\\][^\s\"'),:\]]+"
+)
 UNITS = {
     "psnr": ("PSNR", "dB", 2),
     "ssim": ("SSIM", "", 3),
@@ -90,8 +93,7 @@ class Page:
         body = "".join(
             f"<section><h2>{name}</h2>{part}</section>" for name, part in sections.items()
         )
-        left_out = (f"left out for its size: {name}" for name in self.pictures.left_out)
-        problems = "".join(missing(problem) for problem in (*self.problems, *left_out))
+        problems = "".join(missing(problem) for problem in dict.fromkeys(self.problems))
         return (
             '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -138,10 +140,11 @@ class Page:
             stem = picture_stem(name)
             tiles = []
             for kind, words in KINDS.items():
-                tag = self.pictures.tag(f"test/{stem}_{kind}.png", f"{words} of {name}")
-                if tag or kind != "depth_error":
-                    shown = tag or missing(f"no {words}")
-                    tiles.append(captioned(shown, words))
+                file = f"test/{stem}_{kind}.png"
+                tag = self.pictures.tag(file, f"{words} of {name}")
+                why = self.pictures.not_shown.get(file)
+                if tag or why or kind != "depth_error":
+                    tiles.append(captioned(tag or missing(why or f"no {words}"), words))
             psnr = images[name].get("psnr") if isinstance(images[name], dict) else None
             said = f", PSNR {number(psnr, 2)} dB" if psnr is not None else ""
             rows.append(
@@ -153,8 +156,9 @@ class Page:
             parts.append(missing(f"{len(images) - VIEWS_SHOWN} more lie in test/"))
         flight = self.pictures.tag("flight.gif", "flight past the training views", kind="flight")
         if flight:
-            caption = "A flight past the training views: colour, depth."
-            parts.append(captioned(flight, caption))
+            parts.append(captioned(flight, "A flight past the training views: colour, depth."))
+        elif why := self.pictures.not_shown.get("flight.gif"):
+            parts.append(missing(f"flight.gif: {why}"))
         return "".join(parts)
 
     def table(self) -> str:
@@ -174,14 +178,14 @@ class Page:
             return f'<tr class="{kind}"><th>{escape(label)}</th>{cells}</tr>'
 
         rows = [row("mean", mean, "mean"), *(row(name, images[name]) for name in images)]
-        flavours = self.metrics.get("flavours", {})
+        flavours = self._mapping("flavours")
         used = {k: v for k, v in flavours.items() if any(k in name for name in names)}
-        absent = self.metrics.get("not_computed", {})
+        absent = self._mapping("not_computed")
         return (
             f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead>'
             f"<tbody>{''.join(rows)}</tbody></table></div>"
             + "".join(
-                missing(f"{name} not computed: {self.plain(why)}") for name, why in absent.items()
+                missing(f"{name} not computed: {self.told(why)}") for name, why in absent.items()
             )
             + details("Which flavour of each", self.pairs(used))
         )
@@ -232,20 +236,17 @@ class Page:
 
     def gradient_shares(self) -> str:
         """The curve of the gradient's shares, if they were measured."""
-        lines = [
-            line
+        measured = {
+            line["step"]: shares
             for line in self.log
-            if isinstance(line.get("gradient_shares"), dict)
-            and isinstance(line.get("step"), int | float)
-        ]
-        if not lines:
+            if is_number(line.get("step")) and (shares := numbers(line.get("gradient_shares")))
+        }
+        if not measured:
             return missing("not measured; train with --log.gradient-shares-every 100")
-        steps = [line["step"] for line in lines]
-        shares = [line["gradient_shares"] for line in lines]
         try:
             from nerfreg.plots import plot_gradient_shares
 
-            figure = plot_gradient_shares(steps, shares)
+            figure = plot_gradient_shares(list(measured), list(measured.values()))
         except ImportError as error:
             return missing(f"not drawn: {error}")
         caption = (
@@ -272,16 +273,16 @@ class Page:
         parts: list[str] = []
         for name, (caption, why) in figures.items():
             tag = self.pictures.tag(name, caption, kind="figure")
-            there = (self.folder / name).exists()
-            reason = f"{name} is damaged, or too large for this page" if there else why
-            parts.append(captioned(tag, caption) if tag else missing(reason))
+            if name in self.pictures.not_shown:
+                why = f"{name}: {self.pictures.not_shown[name]}"
+            parts.append(captioned(tag, caption) if tag else missing(why))
         return "".join(parts)
 
     def provenance(self) -> str:
         """Commands, versions, machine, split and configuration."""
         parts: list[str] = []
         for session in self.sessions:
-            command = session.get("command") or "called from a program"
+            command = str(session.get("command") or "called from a program")
             about = {k: v for k, v in session.items() if k not in ("command", "step")}
             start = f"from step {session.get('step', '?')}"
             parts.append(
@@ -290,7 +291,9 @@ class Page:
             )
         if not self.sessions:
             parts.append(missing(f"{SESSIONS} is not there: command and versions are unknown"))
-        split = {k: ", ".join(v) if isinstance(v, list) else v for k, v in self.split.items()}
+        split = {
+            k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in self.split.items()
+        }
         parts.append("<h3>Views</h3>" + self.pairs(split) if split else missing("no views.json"))
         if self.config:
             parts.append(details("Configuration", self.pairs(flat(self.config))))
@@ -316,36 +319,35 @@ class Page:
             value: Any = line
             for key in keys:
                 value = value.get(key) if isinstance(value, dict) else None
-            if isinstance(value, int | float) and isinstance(line.get("step"), int | float):
+            if is_number(value) and is_number(line.get("step")):
                 points.append((float(line["step"]), float(value)))
         return points
 
     def pairs(self, values: Mapping[str, Any]) -> str:
         """A table of names and what they are."""
         rows = "".join(
-            f"<tr><th>{escape(str(key))}</th><td>{escape(self.told(value, str(key)))}</td></tr>"
+            f"<tr><th>{escape(str(key))}</th><td>{escape(self.told(value))}</td></tr>"
             for key, value in values.items()
         )
         return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
 
-    def told(self, value: Any, key: str = "") -> str:
-        """A value in words; of a path its last part."""
-        if key in PATH_OPTIONS and value:
-            return Path(str(value)).name
-        return f"{value:g}" if isinstance(value, float) else self.plain(str(value))
-
-    def plain(self, text: str) -> str:
-        """A text without the folders in which the run's files lie."""
-        for key in PATH_OPTIONS:
-            path = str(self.config.get(key, ""))
-            if Path(path).is_absolute():
-                text = text.replace(path, Path(path).name)
-        return text
+    def told(self, value: Any) -> str:
+        """A value in words, without the folders in which files lie."""
+        if isinstance(value, float):
+            return f"{value:g}"
+        text = str(value)
+        for option in flat(self.config).values():  # a folder's name may hold spaces
+            if isinstance(option, str) and len(Path(option).parts) > 1:
+                text = text.replace(option, Path(option).name)
+        return ABSOLUTE.sub(lambda found: Path(found[0]).name, text)
 
     def _mapping(self, key: str) -> dict[str, Any]:
-        """What metrics.json holds by name under a key; nothing where it is something else."""
-        found = self.metrics.get(key)
-        return found if isinstance(found, dict) else {}
+        """What metrics.json holds by name under a key; a line on the page if it is no object."""
+        found = self.metrics.get(key, {})
+        if isinstance(found, dict):
+            return found
+        self.problems.append(f"metrics.json: {key} is no object")
+        return {}
 
     def _list(self, key: str) -> list[Any]:
         """The same, of a list."""
@@ -386,10 +388,20 @@ class Page:
 
 def number(value: Any, digits: int | None = None) -> str:
     """A number for people, with all its digits for programs."""
-    if not isinstance(value, int | float):
+    if not is_number(value):
         return escape(str(value))
     shown = f"{value:.{digits}f}" if digits is not None else f"{value:.4g}"
     return f'<data value="{value!r}">{shown if math.isfinite(value) else value}</data>'
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def numbers(values: Any) -> dict[str, float]:
+    """What of an object in a JSON file is a number."""
+    return {k: v for k, v in values.items() if is_number(v)} if isinstance(values, dict) else {}
 
 
 def missing(words: str) -> str:
@@ -429,15 +441,15 @@ def report_page(run: Path, /) -> None:
 
 
 def without_folders(command: str) -> str:
-    """A command whose paths, but for the program's, are shown by their last part."""
+    """A command whose paths are shown by their last part, but for a program of the project."""
     try:
-        program, *words = shlex.split(command)
+        words = shlex.split(command)
     except ValueError:
-        return Path(command).name
-    shown = [program]
+        return ABSOLUTE.sub(lambda found: Path(found[0]).name, command)
+    shown: list[str] = []
     for place, word in enumerate(words):
         option, equals, value = word.rpartition("=")
-        is_program = place == 0 and word.endswith(".py")
+        is_program = place == 1 and word.endswith(".py") and not Path(word).is_absolute()
         short = value if is_program or "/" not in value else Path(value).name
         shown.append(f"{option}{equals}{short}")
     return shlex.join(shown)

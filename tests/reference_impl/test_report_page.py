@@ -137,15 +137,19 @@ def test_no_folder_of_the_machine_is_on_the_page(run):
 
 def test_a_path_of_the_configuration_is_shown_by_its_name(copied):
     config = json.loads((copied / "config.json").read_text())
-    config |= {"scene": "/home/me/fern", "lpips_weights": "/home/me/lpips.safetensors"}
+    config |= {"scene": "/home/me/my fern", "lpips_weights": "../secret/lpips.safetensors"}
+    config["embedder"] = "/home/me/clip.pt"
     (copied / "config.json").write_text(json.dumps(config))
     metrics = json.loads((copied / "metrics.json").read_text())
-    metrics["not_computed"] = {"lpips": "/home/me/lpips.safetensors: damaged"}
+    metrics["not_computed"] = {"lpips": "../secret/lpips.safetensors: damaged"}
     (copied / "metrics.json").write_text(json.dumps(metrics))
+    session = {"command": "python train.py", "note": "read '/home/me/my fern', /home/me/x 1/2"}
+    (copied / "sessions.jsonl").write_text(json.dumps(session))
     write_report_page(copied)
     page = read(copied)
-    assert "/home" not in page.text
-    assert "lpips.safetensors: damaged" in page.text
+    assert not [part for part in ("/home", "/me", "secret") if part in page.text]
+    assert " lpips.safetensors: damaged" in page.text
+    assert "read 'my fern', x 1/2" in page.text
 
 
 def test_names_are_escaped(copied):
@@ -186,10 +190,15 @@ def test_a_page_says_what_is_missing(copied):
 
 
 def test_damaged_files_are_named(copied):
+    first = next((copied / "test").glob("*_rgb.png"))
+    first.write_bytes(first.read_bytes()[:-40])
+    (copied / "depth_agreement.png").write_bytes(b"text")
+    write_report_page(copied)
+    page = read(copied)
+    assert "damaged" in page.texts
+    assert "depth_agreement.png: damaged" in page.texts
     (copied / "metrics.json").write_text('{"mean": ')
     (copied / "views.json").write_text("[]")
-    first = next((copied / "test").glob("*_rgb.png"))
-    first.write_bytes(first.read_bytes()[:40])
     (copied / "log.jsonl").write_text('{"step": 2, "psnr": 12.5}\n[1]\n{"step": 4, "ps')
     write_report_page(copied)
     page = read(copied)
@@ -230,9 +239,15 @@ def test_large_pictures_are_made_smaller_and_too_many_left_out(tmp_path):
     assert Image.open(io.BytesIO(content)).size == (400, 300)
     for _ in range(9):
         pictures.tag("large.png", "noise")
-    assert set(pictures.left_out) == {"large.png"}
+    assert pictures.not_shown == {"large.png": "left out for its size"}
     assert 0 <= pictures.room < len(tag)
     assert pictures.tag("missing.png", "nothing") == ""
+    whole = (tmp_path / "large.png").read_bytes()
+    for name, content in {"torn.png": whole[: len(whole) // 2], "text.png": b"text"}.items():
+        (tmp_path / name).write_bytes(content)
+        assert pictures.tag(name, "nothing") == ""
+        assert pictures.not_shown[name] == "damaged"
+    assert "missing.png" not in pictures.not_shown
 
 
 def curve(svg):
@@ -284,6 +299,12 @@ def test_a_command_is_shown_without_its_folders():
     [
         ("metrics.json", '{"mean": null, "images": [], "size": 5, "seed": "<script>x</script>"}'),
         ("metrics.json", '{"images": {"a": null}}'),
+        ("metrics.json", '{"mean": {"psnr": true}, "flavours": [1], "not_computed": [1]}'),
+        ("views.json", '{"train": [1, null], "test": 5}'),
+        ("sessions.jsonl", '{"command": 5, "step": null}'),
+        ("log.jsonl", '{"step": 1, "gradient_shares": {}}'),
+        ("log.jsonl", '{"step": 1, "gradient_shares": {"a": null}}'),
+        ("log.jsonl", '{"step": true, "gradient_shares": {"a": 1.0}, "psnr": "x"}'),
         ("log.jsonl", '{"step": 1, "values": null}\n{"gradient_shares": {"color": 1.0}}\n\xff\xfe'),
     ],
 )
@@ -293,10 +314,15 @@ def test_a_page_survives_files_that_are_something_else(tmp_path, name, content):
     page = write_report_page(tmp_path).read_text()
     assert "<script" not in page
     assert "</html>" in page
+    if '"mean": null' in content:
+        assert "metrics.json: mean is no object" in page
 
 
 def test_a_command_keeps_no_folders():
     told = "python reference_impl/train.py --scene=../secret/fern --resume /home/me/runs/x --rays 8"
-    assert without_folders(told) == (
-        "python reference_impl/train.py --scene=fern --resume x --rays 8"
-    )
+    short = "python reference_impl/train.py --scene=fern --resume x --rays 8"
+    assert without_folders(told) == short
+    assert without_folders(f"/usr/bin/{told}") == short
+    elsewhere = told.replace("reference_impl", "/home/me/nerfreg/reference_impl")
+    assert without_folders(elsewhere) == short.replace("reference_impl/", "")
+    assert without_folders("python train.py --out '/home/me/it") == "python train.py --out 'it"
