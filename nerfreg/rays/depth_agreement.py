@@ -27,8 +27,8 @@ Likely = Literal[
 TOLERANCE = 0.1
 # Fewer points than this tell no kind apart from chance.
 LEAST_POINTS = 30
-# By how much a conversion must lower the median relative error to be worth a word.
-LEAST_GAIN = 0.01
+# How many standard errors a slope must be from 0 to be worth a word.
+CERTAIN_SLOPE = 3.5
 # Lengths of directions that differ by less cannot tell z-depth from distance.
 LEAST_SPAN = math.log(1.02)
 BINS = 10
@@ -127,16 +127,15 @@ def check_depth_agreement(
     enough = len(ratio) >= LEAST_POINTS
     if enough and _spread(log_rendered + log_truth) < 0.5 * _spread(ratio):
         likely, explained = "inverse depth", log_rendered + log_truth
-    elif enough and abs(abs(slope) - 1) < 0.5 and error < 0.25:
-        converted = ratio - math.copysign(1.0, slope) * log_length
-        if _error(ratio) - _error(converted) > LEAST_GAIN:
-            likely = "rendered is z-depth" if slope < 0 else "rendered is distance"
-            explained = converted
+    elif enough and abs(abs(slope) - 1) < 0.5 and abs(slope) > CERTAIN_SLOPE * error:
+        likely = "rendered is z-depth" if slope < 0 else "rendered is distance"
+        explained = ratio - math.copysign(1.0, slope) * log_length
     scale = float(np.median(explained))
     relative_error = float(np.median(np.abs(np.expm1(ratio))))
     explained_error = _error(explained)
-    # Four standard errors of a median.
-    uncertain = 4 * 1.25 * 1.4826 * _spread(ratio) / math.sqrt(len(ratio))
+    # Few points lie closer to their median, by chance, than they should: take the farthest.
+    spread = _deviation(ratio) if enough else float(np.abs(ratio - np.median(ratio)).max())
+    uncertain = 4 * _median_error(spread, float(len(ratio)))
     if likely == "agreement" and abs(scale) > max(math.log1p(TOLERANCE), uncertain):
         likely = "scale"
     elif likely == "agreement" and relative_error > TOLERANCE:
@@ -193,18 +192,28 @@ def medians_along(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
 
 def _slope(x: Numbers, y: Numbers) -> tuple[float, float]:
     """Fit a line to the medians; its slope and that one's standard error, NaN without a span."""
-    x, y = medians_along(x, y)
-    if len(x) < 3 or np.ptp(x) < LEAST_SPAN:
+    n = len(x) / BINS
+    of_x, of_y = medians_along(x, y)
+    if len(of_x) < 3 or np.ptp(of_x) < LEAST_SPAN:
         return math.nan, math.nan
-    x, y = x - x.mean(), y - y.mean()
-    slope = float(x @ y / (x @ x))
-    error = float(np.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x @ x)))
-    return slope, error
+    of_x -= of_x.mean()
+    slope = float(of_x @ of_y / (of_x @ of_x))
+    return slope, _median_error(_deviation(y), n) / math.sqrt(of_x @ of_x)
 
 
 def _error(log_ratio: Numbers) -> float:
     """The median relative error that is left when the scale is right."""
     return float(np.median(np.abs(np.expm1(log_ratio - np.median(log_ratio)))))
+
+
+def _median_error(deviation: float, n: float) -> float:
+    """The standard error of the median of n numbers with this standard deviation."""
+    return math.sqrt(math.pi / 2) * deviation / math.sqrt(n)
+
+
+def _deviation(x: Numbers) -> float:
+    """The standard deviation of a Gaussian of the same spread."""
+    return 1.4826 * _spread(x)
 
 
 def _spread(x: Numbers) -> float:

@@ -123,7 +123,10 @@ def test_errors(scene):
         check_depth_agreement(z, torch.from_numpy(z))
 
 
-@pytest.mark.parametrize(("n", "noise"), [(3, 0.05), (10, 0.05), (100, 0.05), (1000, 0.3)])
+@pytest.mark.parametrize(
+    ("n", "noise"),
+    [(3, 0.05), (5, 0.3), (10, 0.05), (10, 0.3), (30, 0.1), (100, 0.05), (100, 0.3), (1000, 0.3)],
+)
 def test_noise_is_not_taken_for_a_mistake(n, noise):
     """Of 100 pairs of equal depths with noise, none is told to convert anything."""
     for seed in range(100):
@@ -132,6 +135,22 @@ def test_noise_is_not_taken_for_a_mistake(n, noise):
         directions = np.concatenate([rng.uniform(-0.7, 0.7, (n, 2)), np.ones((n, 1))], -1)
         rendered = truth * np.exp(noise * rng.standard_normal(n))
         assert check_depth_agreement(rendered, truth, directions).likely in ("agreement", "scatter")
+
+
+@pytest.mark.parametrize(("n", "noise"), [(50, 0.02), (200, 0.05), (200, 0.1), (1000, 0.2)])
+def test_kinds_are_told_from_few_points(n, noise):
+    """In at least 95 of 100 scenes, through noise and one outlier in ten, and never the other."""
+    told = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        truth = rng.uniform(1.0, 4.0, n)
+        directions = np.concatenate([rng.uniform(-0.7, 0.7, (n, 2)), np.ones((n, 1))], -1)
+        rendered = truth * np.exp(noise * rng.standard_normal(n))
+        rendered[::10] *= rng.uniform(0.5, 2.0, len(rendered[::10]))
+        length = np.linalg.norm(directions, axis=-1)
+        told.append(check_depth_agreement(rendered, truth * length, directions).likely)
+    assert "rendered is distance" not in told
+    assert told.count("rendered is z-depth") >= 95
 
 
 @pytest.mark.parametrize("seed", range(5))
