@@ -43,6 +43,7 @@ from reference_impl.ray_space import RaySpace
 from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
 from reference_impl.run_folder import name_run, trim_log
+from reference_impl.scenes.sfm import training_model
 from reference_impl.session import add_session, command_line
 from reference_impl.stop_request import StopRequest
 from reference_impl.watch import Watch
@@ -65,7 +66,9 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
         f"{run.config.evaluate_on:<9} {names(scene.test)}",
         f"bounds    {space.near:g} to {space.far:g}, "
         + ("z-depth" if space.ndc_near is None else f"NDC from depth {space.ndc_near:g}"),
-        "keypoints " + (", ".join(f"{name}: {n}" for name, n in points.items()) or "none"),
+        "keypoints "
+        + (", ".join(f"{name}: {n}" for name, n in points.items()) or "none")
+        + (f" (from {keypoints_source(run)})" if points else ""),
         f"rays      {sampler.n_color} colour, {sampler.n_keypoints} keypoint,"
         f" {sampler.n_patches} patches of {recipe.patch_size}x{recipe.patch_size} from unseen"
         " poses, a step"
@@ -83,6 +86,17 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
     if idle:
         lines.append(f"inactive  {', '.join(idle)}: this scene has no input for them")
     return "\n".join([*lines, step.objective.describe()])
+
+
+def keypoints_source(run: Run) -> str:
+    """Where a run's keypoints come from, in words."""
+    if run.config.keypoints == "triangulate":
+        return "triangulation between the training views"
+    if run.config.scene == "embedded":
+        return "the scene's surfaces, with noise"
+    folder = Path(run.config.scene)
+    model = training_model(folder, len(run.scene.train))
+    return model.relative_to(folder).as_posix() if model else "depth images"
 
 
 def train(config: Config, command: str = "") -> Path:

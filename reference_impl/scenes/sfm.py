@@ -19,6 +19,7 @@ __all__ = [
     "held_out_points",
     "keypoints_of",
     "training_keypoints",
+    "training_model",
 ]
 
 Rename = Callable[[SparseModel], SparseModel]
@@ -54,11 +55,16 @@ def training_keypoints(
     Returns:
         Keypoints by view; none where there is no model, or (with a warning) no fitting one.
     """
-    own = f"sparse_train{len(train)}"
-    path = _find(folder, (f"{own}/0", own, *FULL_MODELS))
+    path = training_model(folder, len(train))
     if path is None or len(train) < 2:
         return {}
     return keypoints_of(rename(read_colmap(path)), cameras, names, train)
+
+
+def training_model(folder: Path, n_views: int) -> Path | None:
+    """Find the model that keypoints of this many training views are read from, if there is one."""
+    own = f"sparse_train{n_views}"
+    return _find(folder, (f"{own}/0", own, *FULL_MODELS))
 
 
 def keypoints_of(

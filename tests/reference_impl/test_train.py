@@ -483,6 +483,7 @@ def test_dry_run_draws_and_does_not_train(tmp_path, capsys):
         "train     view00, view11, view23",
         "bounds    0.5 to 4.25",
         "keypoints view00:",
+        "(from the scene's surfaces, with noise)",
         "depth_kl",
     ):
         assert text in shown

@@ -10,6 +10,7 @@ from PIL import Image
 
 from nerfreg.supervision import SupervisionWarning
 from reference_impl.scenes import SceneError, load_scene
+from reference_impl.scenes.sfm import training_model
 
 from .captures import FOCAL, SIZE, World, write_model, write_workspace
 
@@ -55,6 +56,9 @@ def test_a_model_of_the_training_views_warns_of_nothing(folder: Path):
         warnings.simplefilter("error", SupervisionWarning)
         scene = load_scene(folder, 3)
     assert sorted(scene.keypoints) == [1, 5, 9]
+    assert training_model(folder, 3) == folder / "sparse_train3" / "0"
+    assert training_model(folder, 4) == folder / "sparse" / "0"
+    assert training_model(folder / "images", 3) is None
     without = load_scene(folder, 3, keypoints=False)
     assert without.keypoints == {}
     assert (without.near, without.far) == (scene.near, scene.far)
