@@ -156,7 +156,10 @@ def main():
     options = parser.parse_args()
     if options.rasterizer:
         module, _, function = options.rasterizer.partition(":")
-        rasterization = getattr(import_module(module), function)
+        try:
+            rasterization = getattr(import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"--rasterizer {options.rasterizer}: {error}") from error
     else:
         rasterization = require_rasterization()
         if torch.device(options.device).type != "cuda":

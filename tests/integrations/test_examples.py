@@ -93,6 +93,17 @@ def test_the_gsplat_example_needs_cuda_or_another_rasterizer(monkeypatch, capsys
     )
 
 
+@pytest.mark.parametrize("name", ["nowhere:render", "nerfreg", "nerfreg:rasterize", ":"])
+def test_a_rasterizer_that_is_not_there_is_one_line(monkeypatch, capsys, name) -> None:
+    monkeypatch.setattr(sys, "argv", ["example", "--rasterizer", name])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / "gsplat_fewview.py"), run_name="__main__")
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --rasterizer {name}: ")
+    assert error.count("\n") == 1
+
+
 def test_the_gsplat_example_is_short() -> None:
     assert len((EXAMPLES / "gsplat_fewview.py").read_text().splitlines()) <= 200
 

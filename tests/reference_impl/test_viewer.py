@@ -259,6 +259,27 @@ def test_patches_that_cannot_be_drawn_again_are_said_to_be_others(followed):
         assert patches.poses.shape == (3, 3, 4)
 
 
+def test_a_checkpoint_before_the_first_step_is_shown(copy, serve):
+    """A training that is stopped at once leaves one; no step has drawn patches yet."""
+    first = checkpoints.saved(copy)[0].path
+    state = json.loads((first / "state.json").read_text())
+    (first / "state.json").write_text(json.dumps({**state, "step": 0}))
+    first.rename(first.with_name("step_0000000"))
+    followed = FollowedRun(copy)
+    assert list(followed.snapshots) == [0, 4, 6]
+    assert followed.nearest(0) == 0
+    states = {step: s.random_state for step, s in followed.snapshots.items()}
+    patches = patches_before(followed.run, 0, states, n=3)
+    assert "not its own" in patches.origin
+    assert patches.poses.shape == (3, 3, 4)
+    viewer = serve(followed)
+    with Page(viewer.url) as page:
+        wait_for(lambda: "shown: step 6" in page.text())
+        stand(page, viewer, 2)
+        page.set("checkpoint", 0)
+        wait_for(lambda: "shown: step 0" in page.text() and "not its own" in page.text())
+
+
 def test_a_recipe_without_patches_has_none(tmp_path):
     folder = train(tiny(tmp_path / "run", recipe="dsnerf", steps=2))
     followed = FollowedRun(folder)
