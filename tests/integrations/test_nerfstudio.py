@@ -509,7 +509,7 @@ def test_numbers_that_cannot_be_are_named(option, value, message) -> None:
 
 
 @pytest.fixture
-def regularization(monkeypatch, cameras) -> Callable[[int], Regularization]:
+def regularization(monkeypatch, cameras) -> Callable[..., Regularization]:
     """Of the wall, by seed."""
 
     class Gaussians:
@@ -521,10 +521,10 @@ def regularization(monkeypatch, cameras) -> Callable[[int], Regularization]:
     monkeypatch.setattr(rendering, "nerfstudio", lambda _: module)
     data = SimpleNamespace(train_dataset=SimpleNamespace(cameras=as_nerfstudio(cameras)))
 
-    def of_seed(seed: int) -> Regularization:
+    def of_seed(seed: int, **options: Any) -> Regularization:
         wall = Wall()
         wall.device = torch.device("cpu")
-        return Regularization(RegularizersConfig(patches=2), wall, data, seed)
+        return Regularization(RegularizersConfig(**{"patches": 2, **options}), wall, data, seed)
 
     return of_seed
 
@@ -536,6 +536,12 @@ def draws(regularization: Regularization, step: int) -> tuple[Tensor, Tensor]:
     regularization(step)
     hook.remove()
     return regularization.model.bundle.directions, found["own"]
+
+
+def test_a_patch_larger_than_the_photographs_names_the_option(regularization) -> None:
+    assert regularization(0, patch_size=HEIGHT).patches.patch_size == HEIGHT
+    with pytest.raises(ValueError, match=r"regularizers.patch-size 49: does not fit .* 64×48"):
+        regularization(0, patch_size=HEIGHT + 1)
 
 
 def test_draws_are_a_function_of_seed_and_step(regularization) -> None:

@@ -75,6 +75,11 @@ class Regularization:
             if isinstance(loss, nn.Module):
                 loss.to(device)
         cameras = to_nerfreg(datamanager.train_dataset.cameras)
+        if options.patch_size > min(cameras.width, cameras.height):
+            raise ValueError(
+                f"--pipeline.regularizers.patch-size {options.patch_size}: does not fit into images"
+                f" of {cameras.width}×{cameras.height} pixels"
+            )
         self.annealing = self._annealing(cameras)
         self.keypoints = self._keypoints(cameras, datamanager)
         self.patches = UnseenPatchSampler(
