@@ -2,19 +2,17 @@
 
 The words used in every signature:
 
-==================  ================================================================================
-origins, directions x(t) = o + t·d; t is the ray parameter, distance is t·‖d‖
-starts, ends        bounds of each sample's interval, shaped as ``weights``; intervals may have gaps
-weights             (…, S) probability that the ray stops in the interval; their sum is the opacity
-packed              samples of all rays on one axis (N,), with sorted ``ray_indices`` and ``n_rays``
-depth               expected t, divided by the opacity unless said otherwise
-patch               (…, P, P): contiguous pixels, row by row
-c2w                 camera-to-world, OpenCV axes: right, down, forward
-pixel centre        (0.5, 0.5) is the centre of the top-left pixel
-std                 a standard deviation, in the unit of the depth beside it
-valid               which rays, pixels or patches count
-step                the optimiser's step, from 0
-==================  ================================================================================
+- ``origins``, ``directions``: x(t) = o + t·d; t is the ray parameter, distance is t·‖d‖
+- ``starts``, ``ends``: bounds of each sample's interval, shaped as ``weights``; there may be gaps
+- ``weights``: (…, S) probability that the ray stops in the interval; their sum is the opacity
+- packed: samples of all rays on one axis (N,), with sorted ``ray_indices`` and ``n_rays``
+- ``depth``: expected t, divided by the opacity unless said otherwise
+- patch: (…, P, P), contiguous pixels, row by row
+- ``c2w``: camera-to-world, OpenCV axes: right, down, forward
+- pixel centre: (0.5, 0.5) is the centre of the top-left pixel
+- ``std``: a standard deviation, in the unit of the depth beside it
+- ``valid``: which rays, pixels or patches count
+- ``step``: the optimiser's step, from 0
 """
 
 from nerfreg.checks import check_values
