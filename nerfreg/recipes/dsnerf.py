@@ -29,13 +29,15 @@ def dsnerf(
     kind of encoding (see :func:`~nerfreg.recipes.nerf`).
     *Differs from upstream in:* each keypoint's own standard deviation (the release uses 1 scene
     unit for all), and, unless ``form`` says otherwise, a true divergence instead of the
-    unnormalised sum.
+    unnormalised sum, at weight 0.03: it pulls 1 / (std·√(2π)) times as strongly as the sum, and
+    0.3 of it costs 0.4 to 1.7 dB (docs/results.md).
     """
     del forward_facing, n_views, n_steps
+    weight = {"kl": 0.03, "dsnerf": 0.3}[form]
     return Recipe(
         "dsnerf" if form == "kl" else "dsnerf-published",
         "Deng et al., Depth-supervised NeRF, CVPR 2022 (released defaults)",
-        keypoint_terms={"depth_kl": (DepthKL(form=form), 0.3)},
+        keypoint_terms={"depth_kl": (DepthKL(form=form), weight)},
         keypoint_share=0.5,
         coordinates="metric",
         encoding="positional",
