@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nerfreg.arrays import Array, to_numpy
 from nerfreg.checks import require_floating, require_mask, require_same_shape, require_shape
+from nerfreg.rays.depth_kinds import require_optical_axis
 
 __all__ = ["DepthAgreement", "check_depth_agreement"]
 
@@ -68,8 +69,10 @@ class DepthAgreement:
         scaled = f"rendered is {self.scale:.3g} times the truth"
         remedy = {
             "scale": f"{scaled}; was one world rescaled without the other?",
-            "rendered is z-depth": "the truth is distance; use nerfreg.rays.z_depth_to_distance",
-            "rendered is distance": "the truth is z-depth; use nerfreg.rays.distance_to_z_depth",
+            "rendered is z-depth": "the truth is distance; use nerfreg.rays.z_depth_to_distance on"
+            " what is rendered, or distance_to_z_depth on the truth",
+            "rendered is distance": "the truth is z-depth; use nerfreg.rays.distance_to_z_depth on"
+            " what is rendered, or z_depth_to_distance on the truth",
             "inverse depth": f"one of the two is; rendered is {self.scale:.3g} / truth",
         }[self.likely]
         if self.likely.startswith("rendered") and abs(self.scale - 1) > TOLERANCE:
@@ -161,6 +164,7 @@ def comparable_points(
     depths = [to_numpy(x).reshape(-1) for x in (rendered, truth)]
     length = np.ones_like(depths[0])
     if directions is not None:
+        require_optical_axis(function, directions)
         length = np.linalg.norm(to_numpy(directions).reshape(-1, 3), axis=-1)
     counted = np.ones(len(length), bool) if valid is None else to_numpy(valid).reshape(-1) > 0
     for x in (*depths, length):
@@ -169,14 +173,6 @@ def comparable_points(
         raise ValueError(
             f"{function}: no point is left to compare: of {len(length)}, none is valid with both"
             " depths finite and > 0"
-        )
-    some = length[counted]
-    dtype = str(getattr(directions, "dtype", ""))
-    rounding = 1e-2 if "bfloat16" in dtype else 1e-3 if "float16" in dtype else 1e-5
-    if directions is not None and len(some) > 1 and np.ptp(some) < rounding > abs(some[0] - 1):
-        raise ValueError(
-            f"{function}: directions must have camera z = 1, got unit vectors, which have forgotten"
-            " their optical axis; take them before they are normalised"
         )
     return depths[0][counted], depths[1][counted], length[counted]
 

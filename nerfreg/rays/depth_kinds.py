@@ -7,12 +7,13 @@ unit directions make it the distance. At the corner of a 90° image the two diff
 
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 
-from nerfreg.arrays import Array, namespace
-from nerfreg.checks import require_floating, require_one_device, require_shape
+from nerfreg.arrays import Array, is_traced, namespace, to_numpy
+from nerfreg.checks import require_floating, require_one_device, require_shape, value_checks
 
-__all__ = ["distance_to_z_depth", "z_depth_to_distance"]
+__all__ = ["distance_to_z_depth", "require_optical_axis", "z_depth_to_distance"]
 
 
 def z_depth_to_distance(
@@ -27,7 +28,8 @@ def z_depth_to_distance(
 
     Raises:
         TypeError: an argument is not a floating-point array.
-        ValueError: ``directions`` is not ``z_depth``'s shape with a 3 at the end.
+        ValueError: ``directions`` is not ``z_depth``'s shape with a 3 at the end; while values are
+            checked, different directions all have unit length.
 
     Example:
         >>> import torch
@@ -52,10 +54,32 @@ def distance_to_z_depth(
     return distance / _length("distance_to_z_depth", "distance", distance, directions)
 
 
+def require_optical_axis(function: str, directions: Any) -> None:
+    """Raise ``ValueError`` where directions have unit length, and so lie on a sphere, not a plane.
+
+    Args:
+        function: name of the public function, for the message.
+        directions: (…, 3), read on the host. Rays along one and the same direction pass.
+    """
+    dtype = str(directions.dtype)
+    rounding = 1e-2 if "bfloat16" in dtype else 1e-3 if "float16" in dtype else 1e-5
+    vectors = to_numpy(directions).reshape(-1, 3)
+    vectors = vectors[np.isfinite(vectors).all(-1)]
+    off = np.abs(np.linalg.norm(vectors, axis=-1) - 1)
+    if len(vectors) and off.max() < rounding and np.ptp(vectors, axis=0).max() > rounding:
+        raise ValueError(
+            f"{function}: directions must have camera z = 1, got unit vectors, which have forgotten"
+            " their optical axis; take them before they are normalised, or divide them by their"
+            " camera z"
+        )
+
+
 def _length(function: str, name: str, depth: Any, directions: Any) -> Any:
     """Check the shapes and measure the directions."""
     require_floating(function, **{name: depth, "directions": directions})
     require_shape(function, f"one for each {name}", (*depth.shape, 3), directions=directions)
     require_one_device(function, **{name: depth, "directions": directions})
+    if value_checks() and not is_traced(directions):
+        require_optical_axis(function, directions)
     xp = namespace(directions)
     return xp.sqrt(xp.sum(directions * directions, axis=-1))

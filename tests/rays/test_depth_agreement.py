@@ -99,6 +99,7 @@ def test_a_sentence_names_the_remedy(scene):
     found = check_depth_agreement(2 * scene["z"], scene["z"] * scene["length"], scene["directions"])
     said = str(found)
     assert said.startswith("rendered is z-depth: the truth is distance; use nerfreg.rays.z_depth_")
+    assert "or distance_to_z_depth on the truth" in said
     assert "then rendered is 2 times the truth" in said
     assert str(check_depth_agreement(scene["z"], scene["z"])) == (
         "agreement: median relative error 0.0% at 5000 points"

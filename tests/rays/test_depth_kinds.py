@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+import nerfreg
 from nerfreg.rays import distance_to_z_depth, z_depth_to_distance
 
 
@@ -44,3 +46,20 @@ def test_says_what_is_wrong(function, name) -> None:
         function(torch.ones(4, 1), torch.ones(4, 3))
     with pytest.raises(TypeError, match=f"{name} must be floating point"):
         function(torch.ones(4).int(), torch.ones(4, 3))
+
+
+@pytest.mark.parametrize("function", [z_depth_to_distance, distance_to_z_depth])
+@pytest.mark.parametrize("convert", [lambda x: x, lambda x: x.half(), lambda x: x.numpy()])
+def test_unit_directions_would_change_nothing_and_are_refused_under_checks(
+    function, convert
+) -> None:
+    on_the_plane = torch.cat([torch.randn(6, 2), torch.ones(6, 1)], dim=-1)
+    unit = torch.nn.functional.normalize(on_the_plane, dim=-1)
+    depth = convert(torch.ones(6))
+    assert np.allclose(function(depth, convert(unit)), 1.0, atol=2e-3)
+    with nerfreg.check_values():
+        function(depth, convert(on_the_plane))
+        with pytest.raises(ValueError, match=rf"^{function.__name__}: .* camera z = 1, got unit"):
+            function(depth, convert(unit))
+        # The axis itself has unit length on the plane, too.
+        function(depth, convert(torch.tensor([0.0, 0.0, 1.0]).expand(6, 3)))
