@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from nerfreg.arrays import at_least_float32, is_array
+from nerfreg.arrays import at_least_float32, is_array, is_traced
 from nerfreg.checks import (
     require_arrays,
     require_finite,
@@ -18,6 +18,7 @@ from nerfreg.checks import (
     require_mask,
     require_number,
     require_one_device,
+    value_checks,
 )
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
@@ -73,7 +74,8 @@ def flow_color_prior(
         TypeError: ``rgb`` is not a floating-point tensor; ``model`` has no ``log_prob``.
         ValueError: ``rgb`` is not (…, H, W, 3) or smaller than P×P; P is not known; ``model``
             answers with another shape than (n,), or is on another device; an option is out of
-            range; while values are checked, a valid colour or an answer is not finite.
+            range; while values are checked, a valid colour or an answer is not finite, or most
+            colours are far from [0, 1], as 8-bit levels are.
 
     Numerics: in the model's own precision, float32 for the shipped one, outside of autocast.
     Colours beyond [−1, 2] count as that, with gradient 0: a saturated, constant or noisy patch and
@@ -117,6 +119,7 @@ def flow_color_prior(
     if valid is not None:
         rgb = fill_invalid(rgb, valid[..., None, None, None], 0.5)
     (rgb,) = at_least_float32(rgb)
+    _require_colors(name, rgb)
     windows = _windows(rgb, size, step)
     x = windows.reshape(-1, 3 * size**2).to(_precision(name, model, rgb)).clamp(-1.0, 2.0)
     token = x.new_zeros(len(x))
@@ -133,6 +136,23 @@ def flow_color_prior(
     values = values.flatten(len(patches)).mean(-1)
     require_finite(name, valid, values=values)
     return reduce(values, reduction, valid, function=name)
+
+
+def _require_colors(function: str, rgb: Tensor) -> None:
+    """Raise ``ValueError`` for 8-bit levels and the like, if value checks are on.
+
+    The clamp would make one flat and likely colour of them, silently. Some colours out of range are
+    no mistake: a field may answer with them.
+    """
+    if not value_checks() or is_traced(rgb) or not rgb.numel():
+        return
+    share = ((rgb < -1.0) | (rgb > 2.0)).float().mean().item()
+    if share > 0.5:
+        raise ValueError(
+            f"{function}: rgb must be colours in [0, 1], but {share:.0%} of the values lie"
+            f" beyond [-1, 2], where all count alike (largest: {rgb.max().item():g});"
+            " 8-bit levels are to be divided by 255"
+        )
 
 
 def _windows(rgb: Tensor, size: int, stride: int) -> Tensor:

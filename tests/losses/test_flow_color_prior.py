@@ -340,6 +340,17 @@ def test_an_answer_that_is_not_finite_raises_while_values_are_checked() -> None:
     assert flow_color_prior(rgb, model=model, reduction="none")[0] == 0
 
 
+def test_8_bit_levels_raise_while_values_are_checked() -> None:
+    """Otherwise they score as one flat, likely colour."""
+    levels, model = torch.randint(3, 256, (2, 2, 2, 3)).float(), small_flow()
+    flow_color_prior(levels, model=model)
+    with nerfreg.check_values():
+        with pytest.raises(ValueError, match=r"rgb must be colours in \[0, 1\], but 100% of"):
+            flow_color_prior(levels, model=model)
+        flow_color_prior(levels, model=model, valid=torch.zeros(2, dtype=torch.bool))
+        flow_color_prior(3 * torch.rand(2, 2, 2, 3) - 1, model=model)  # what a field may answer
+
+
 # The shipped weights
 
 
