@@ -309,6 +309,11 @@ def train(config: Config) -> Path:
             stopped = stop.agreed(fabric, look=done % config.log.every == 0)
             if stopped or stuck or ends or done % config.log.checkpoint_every == 0:
                 save(done)
+                with failing_together(fabric):
+                    if stopped and fabric.is_global_zero and not measured:
+                        # Weights for who leaves early. It counts as no measurement, so that
+                        # the run that goes on is the one that never stopped.
+                        measure(done)
                 fabric.barrier()  # who leaves first ends the others, also one that is saving
             paused += time.perf_counter() - pause
             if stopped:

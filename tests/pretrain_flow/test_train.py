@@ -481,9 +481,13 @@ def test_a_stopped_run_keeps_its_last_step_and_goes_on(memory, tmp_path, folder,
     assert "go on with --resume" in errors
     reached = checkpoints.latest(out).step
     assert reached >= 3
+    # Too early for a measurement, so there are weights, and nothing in the log tells.
+    assert load_prior(out / "prior.safetensors")[1]["step"] == reached
+    assert "heldout" not in lines.read_text()
     save_config(replace(config, steps=reached + 2), out / "config.json")
     train(Config(resume=str(out)))
     assert checkpoints.latest(out).step == reached + 2
+    assert load_prior(out / "prior.safetensors")[1]["step"] == reached + 2
 
 
 def run_in_two(config, folder, change=""):
