@@ -18,6 +18,7 @@ if __package__ in (None, ""):  # run as a file: its folder is on the path, the p
 import torch
 import tyro
 from torch import Tensor
+from tqdm import tqdm
 
 from reference_impl import metrics, perceptual, report
 from reference_impl.command_line import exit_code
@@ -103,7 +104,7 @@ def evaluate_run(
     images: dict[str, dict[str, float]] = {}
     pictures: dict[int, Picture] = {}
     errors: list[Tensor] = []
-    for view in scene.test:
+    for view in tqdm(scene.test, "measuring", unit="view", disable=None, leave=False):
         picture = pictures[view] = render_view(renderer, scene, space, view)
         truth = scene.images[view].float() / 255
         mask = scene.masks.get(view)
@@ -145,13 +146,13 @@ def evaluate_run(
         seconds = _train_seconds(previous)
     if seconds is not None:
         result["train_seconds"] = round(seconds, 1)
+    with written_whole(previous) as partial:  # before the pictures, which take longer
+        partial.write_text(json.dumps(result, indent=2) + "\n")
     report.write_pictures(folder / "test", scene, pictures)
     report.write_sheet(folder / "sheet.png", scene, pictures, images)
     if run.config.log.frames:
         report.write_flight(folder / "flight.gif", renderer, scene, space, run.config.log.frames)
     write_depth_figures(folder, renderer, scene, space, pictures)
-    with written_whole(previous) as partial:
-        partial.write_text(json.dumps(result, indent=2) + "\n")
     write_report_page(folder)
     return result
 

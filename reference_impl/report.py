@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
+from tqdm import tqdm
 
 from reference_impl.mipnerf import Renderer, render_image
 from reference_impl.ray_space import RaySpace
@@ -158,7 +159,7 @@ def write_flight(path: Path, model: Renderer, scene: Scene, space: RaySpace, fra
     flown = replace(space, cameras=replace(space.cameras, c2w=poses, intrinsics=intrinsics))
     near, far = depth_range(scene, {})
     images: list[Pixels] = []
-    for frame in range(frames):
+    for frame in tqdm(range(frames), path.name, unit="frame", disable=None, leave=False):
         index, xy = flown.image_grid(frame)
         rendered = render_image(
             model, flown.rays(index, xy), space.near, space.far, background=scene.background

@@ -49,6 +49,18 @@ def test_metrics_say_of_which_setting_they_are(run, model, tmp_path):
     assert written["mean"]["psnr"] == pytest.approx(psnr)
 
 
+def test_numbers_are_written_before_pictures(run, model, tmp_path, monkeypatch):
+    """Who is tired of waiting for the flight has lost nothing but the flight."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reference_impl.report.write_pictures", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(tmp_path, model, run, run.space(), step=3)
+    assert json.loads((tmp_path / "metrics.json").read_text())["mean"]["psnr"] > 0
+
+
 @pytest.mark.parametrize(
     ("before", "seconds"),
     [
