@@ -140,6 +140,13 @@ def test_nothing_is_left_unrendered(pages):
         assert not re.search(r"\$[^$\n]*[\\^_][^$\n]*\$", prose), path
 
 
+def test_prose_is_not_taken_for_a_type(site):
+    for path in (site / "api").glob("*.html"):
+        assert re.findall(r"<code>[^<]*``[^<]*</code>", path.read_text()) == [], path
+    html = (site / "api" / "priors.html").read_text()
+    assert "<p>Colours: level k" in html, "what stands before the colon is text"
+
+
 def test_formulas_are_drawn(site):
     assert "<mfrac>" in (site / "regularizers" / "depth_kl.html").read_text()
     assert "<mfrac>" in (site / "api" / "losses.html").read_text()

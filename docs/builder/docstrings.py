@@ -13,6 +13,7 @@ from griffe import Alias, DataclassesExtension, Extension, GriffeLoader, Module,
 ROLE = re.compile(r":(\w+):`(~?)([^`]+)`")
 FORMULA = re.compile(r"^( *)\.\. math:: ?(.*(?:\n(?:\1 +.*| *$))*)", re.MULTILINE)
 TITLE = re.compile(r"^(Numerics|Source):", re.MULTILINE)
+RETURNED = re.compile(r"^((?:Returns|Yields):\n +)(?=\S)", re.MULTILINE)
 
 
 class PublicNames(Extension):
@@ -108,6 +109,8 @@ def markdown(text: str, owner: Object, homes: dict[str, str]) -> str:
 
     text = ROLE.sub(link, FORMULA.sub(formula, text))
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
+    # An empty type before the colon: what stands before the text's own colon is none.
+    text = RETURNED.sub(r"\1: ", text)
     return TITLE.sub(r"**\1.**", text)
 
 
