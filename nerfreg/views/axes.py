@@ -39,7 +39,7 @@ def colmap_to_opencv(
 ) -> Float[Array, "*batch 3 4"]:
     """Invert COLMAP's world-to-camera poses.
 
-        c2w = [Rᵀ | −Rᵀ·t],  R the rotation of ``qvec``
+        c2w = [Rᵀ | −Rᵀ·t],  R the rotation of qvec
 
     Args:
         qvec: quaternion (w, x, y, z), as in ``images.txt``; normalised here.
