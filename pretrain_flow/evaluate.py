@@ -1,7 +1,7 @@
 """Measure a prior on photographs that it has not seen, beside simpler densities.
 
-python pretrain_flow/evaluate.py --weights RUN/prior.safetensors --images DIR
-python pretrain_flow/evaluate.py --images DIR       the weights that nerfreg ships
+$ python pretrain_flow/evaluate.py --weights RUN/prior.safetensors --images DIR
+$ python pretrain_flow/evaluate.py --images DIR       the weights that nerfreg ships
 """
 
 import io

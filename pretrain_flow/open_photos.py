@@ -1,6 +1,6 @@
 """Unpack the openly licensed photographs that the shipped weights were trained on.
 
-python pretrain_flow/open_photos.py gcompris-qt-data_*.deb --out photos
+$ python pretrain_flow/open_photos.py gcompris-qt-data_*.deb --out photos
 
 The package is Debian 12's (``apt-get download gcompris-qt-data``). ``open_photos.csv`` lists the
 photographs of it that are in the public domain, under CC0 or CC BY-SA, with licence, author and

@@ -1,9 +1,9 @@
 """Train the colour prior, a RealNVP on patches of photographs.
 
-python pretrain_flow/train.py                       photographs inside scikit-image and scikit-learn
-python pretrain_flow/train.py --images DIR          one's own; --heldout DIR to measure on others
-python pretrain_flow/train.py --shards 'DIR/{000..099}.tar'
-python pretrain_flow/train.py --resume RUN          go on where a run stopped
+$ python pretrain_flow/train.py                       photographs in scikit-image and scikit-learn
+$ python pretrain_flow/train.py --images DIR          one's own; --heldout DIR to measure on others
+$ python pretrain_flow/train.py --shards 'DIR/{000..099}.tar'
+$ python pretrain_flow/train.py --resume RUN          go on where a run stopped
 """
 
 import copy

@@ -1,6 +1,6 @@
 """Put runs side by side: a table of their metrics, and one picture of the same test view from each.
 
-python reference_impl/compare.py RUN RUN … [--out comparison.png] [--view NAME]
+$ python reference_impl/compare.py RUN RUN … [--out comparison.png] [--view NAME]
 """
 
 import json

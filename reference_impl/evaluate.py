@@ -1,6 +1,6 @@
 """Recompute a run's metrics and pictures from its last checkpoint.
 
-python reference_impl/evaluate.py RUN
+$ python reference_impl/evaluate.py RUN
 """
 
 import json

@@ -1,6 +1,6 @@
 """One page about a run that opens anywhere: pictures, metrics, curves, configuration, command.
 
-python reference_impl/report_page.py RUN        writes RUN/report.html again, from RUN's files
+$ python reference_impl/report_page.py RUN        writes RUN/report.html again, from RUN's files
 
 It needs no network and no JavaScript, and is at most 3 MB. What a run lacks, the page says.
 """

@@ -1,9 +1,9 @@
 """Reproduce a table or a figure of the papers: many trainings, one command.
 
-python reference_impl/reproduce.py                                     the embedded scene, no data
-python reference_impl/reproduce.py --table llff3 --data FOLDER         on scenes below FOLDER
-python reference_impl/reproduce.py --table ablation --scenes embedded --dry-run
-python reference_impl/reproduce.py --table llff3 --data FOLDER --preset paper --engine ray
+$ python reference_impl/reproduce.py                                     the embedded scene, no data
+$ python reference_impl/reproduce.py --table llff3 --data FOLDER         on scenes below FOLDER
+$ python reference_impl/reproduce.py --table ablation --scenes embedded --dry-run
+$ python reference_impl/reproduce.py --table llff3 --data FOLDER --preset paper --engine ray
 """
 
 import os

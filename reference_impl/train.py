@@ -1,9 +1,9 @@
 """Train a mip-NeRF from a few photographs, regularized by a recipe of nerfreg.
 
-python reference_impl/train.py                          the embedded scene, 3 views, recipe fewview
-python reference_impl/train.py --scene PATH --views 3   a capture in any format of docs/protocols.md
-python reference_impl/train.py --scene PATH --dry-run   look before you train
-python reference_impl/train.py --resume RUN             go on where a run stopped
+$ python reference_impl/train.py                          the embedded scene, recipe fewview
+$ python reference_impl/train.py --scene PATH --views 3   a capture, formats in docs/protocols.md
+$ python reference_impl/train.py --scene PATH --dry-run   look before you train
+$ python reference_impl/train.py --resume RUN             go on where a run stopped
 """
 
 import json

@@ -1,8 +1,8 @@
 """Look at a run in the browser: its cameras, its unseen patches, and its field from anywhere.
 
-python reference_impl/view.py RUN               a finished run
-python reference_impl/view.py RUN --live        a run that is training
-python reference_impl/view.py RUN RUN2          two runs of one scene beside each other
+$ python reference_impl/view.py RUN               a finished run
+$ python reference_impl/view.py RUN --live        a run that is training
+$ python reference_impl/view.py RUN RUN2          two runs of one scene beside each other
 """
 
 import ipaddress

@@ -1,6 +1,6 @@
 """Write the tables of docs/recipes.md from the recipes themselves.
 
-    python docs/builder/recipe_tables.py
+$ python docs/builder/recipe_tables.py
 
 A test compares the page with what this would write.
 """

@@ -1,6 +1,6 @@
 """Draw the guide's diagrams: docs/images/*.svg.
 
-    python docs/examples/diagrams.py [FOLDER]
+$ python docs/examples/diagrams.py [FOLDER]
 
 Each picture brings its own ground and ink, light or dark as the reader's system is, so that it is
 legible on any page; text stays text. Where a picture shows numbers, nerfreg computes them.

@@ -1,6 +1,6 @@
 """Draw the figures of docs/inspecting.md from two runs on the embedded scene.
 
-python docs/examples/inspect_rays.py runs/mipnerf runs/fewview --out docs/images
+$ python docs/examples/inspect_rays.py runs/mipnerf runs/fewview --out docs/images
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Draw what each regularizer does, by itself: a held-out view without and with it.
 
-python docs/examples/picture_pairs.py                    all of them, some minutes each
-python docs/examples/picture_pairs.py --only depth_kl    one
-python docs/examples/picture_pairs.py --steps 20         to try the script out
+$ python docs/examples/picture_pairs.py                    all of them, some minutes each
+$ python docs/examples/picture_pairs.py --only depth_kl    one
+$ python docs/examples/picture_pairs.py --steps 20         to try the script out
 
 The embedded scene is trained from 3 views by the reference trainer, with the colour loss alone and
 with one regularizer beside it: same seed, same number of steps, the weight that its page says to

@@ -1,6 +1,6 @@
 """Make a scene that the trainer reads from photographs alone: COLMAP's poses, lenses straightened.
 
-    python docs/examples/poses_from_photos.py PHOTOS CAPTURE
+$ python docs/examples/poses_from_photos.py PHOTOS CAPTURE
 
 Needs pycolmap: ``pip install "nerfreg[colmap]"``. Take as many photographs as you can, with one
 lens at one zoom: the more there are, the surer their poses, and training may still use three.

@@ -1,6 +1,6 @@
 """Three photographs, a radiance field of forty lines, and nerfreg's pieces put together by hand.
 
-    python docs/examples/three_photos.py
+$ python docs/examples/three_photos.py
 
 Trains the embedded scene twice, without and with regularizers, and prints what each step does and
 how both fare on photographs that did not train. A few minutes on one CPU core; ``--steps 20`` to

@@ -21,7 +21,7 @@ FAR = 10.0  # standard deviations
 
 @dataclass(frozen=True)
 class RealNVPConfig:
-    """What a :class:`RealNVP` is made of; its default is what the shipped weights have.
+    """What a ``RealNVP`` is made of; its default is what the shipped weights have.
 
     Args:
         patch_size: P, pixels along each side of a patch.

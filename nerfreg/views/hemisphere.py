@@ -23,7 +23,7 @@ BLENDER_RADIUS = 4.03112885717555
 class HemispherePoses:
     """Draw poses uniformly from the upper half of a sphere, looking at its centre.
 
-        position = centre + r·g/‖g‖,  g ~ N(0, I), mirrored to the side of ``up``
+        position = centre + r·g/‖g‖,  g ~ N(0, I), mirrored to the side of up
 
     Attributes:
         centre: (3,) of the sphere, world.

@@ -1,6 +1,6 @@
 """What the colour prior costs, beside normflows' own RealNVP of as many couplings.
 
-python tests/benchmarks/color_prior.py [--threads 2] [--weights FILE]
+$ python tests/benchmarks/color_prior.py [--threads 2] [--weights FILE]
 
 Both score the same patches and differentiate by their colours, weights frozen, taking turns in one
 run. The stock flow is ``normflows.NormalizingFlow`` over ``MaskedAffineFlow`` with two

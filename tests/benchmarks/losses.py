@@ -1,6 +1,6 @@
 """Time each regularizer, and measure its memory, against the naive formulation and others' code.
 
-    python tests/benchmarks/losses.py [--only distortion ray_entropy] [--repeats 7] [--threads 2]
+$ python tests/benchmarks/losses.py [--only distortion ray_entropy] [--repeats 7] [--threads 2]
 
 Prints a Markdown table. Times are of forward and backward, the median over repetitions in which
 what is compared takes turns, so that a busy machine slows all of it. Ratios are of the fastest

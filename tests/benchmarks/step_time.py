@@ -1,6 +1,6 @@
 """Time one training step of the reference mip-NeRF, and what the regularizers add to it.
 
-    python tests/benchmarks/step_time.py [--preset small] [--rays 256] [--repeats 5] [--threads 2]
+$ python tests/benchmarks/step_time.py [--preset small] [--rays 256] [--repeats 5] [--threads 2]
 
 A step is forward, backward, clipping and Adam. All kinds of step take turns within one process, so
 that a busy machine slows all of them: believe the ratios first, then the fastest times. A step with
