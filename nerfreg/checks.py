@@ -95,9 +95,10 @@ def require_arrays(function: str, **arrays: Any) -> None:
         return
     for name, value in given.items():
         if not is_array(value):
+            way = "; one number everywhere: torch.full(shape, number)" * isinstance(value, Real)
             raise TypeError(
                 f"{function}: {name} must be an array (torch, JAX or NumPy),"
-                f" got {type(value).__name__}"
+                f" got {type(value).__name__}{way}"
             )
     libraries = {
         name: namespace(x).__name__.removeprefix("array_api_compat.") for name, x in given.items()

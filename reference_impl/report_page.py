@@ -284,7 +284,7 @@ class Page:
         for session in self.sessions:
             command = str(session.get("command") or "called from a program")
             about = {k: v for k, v in session.items() if k not in ("command", "step")}
-            start = f"from step {session.get('step', '?')}"
+            start = f"from step {session.get('step', '?')}; of paths the last part alone is shown"
             parts.append(
                 f'<p class="faint">{escape(start)}</p><pre>{escape(without_folders(command))}</pre>'
                 + self.pairs(about)

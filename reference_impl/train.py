@@ -65,7 +65,11 @@ def describe(run: Run, space: RaySpace, step: RegularizedStep, sampler: BatchSam
         f"train     {names(scene.train)}",
         f"{run.config.evaluate_on:<9} {names(scene.test)}",
         f"bounds    {space.near:g} to {space.far:g}, "
-        + ("z-depth" if space.ndc_near is None else f"NDC from depth {space.ndc_near:g}"),
+        + (
+            "z-depth"
+            if space.ndc_near is None
+            else f"t in NDC: depth {space.ndc_near:g} to infinity"
+        ),
         "keypoints "
         + (", ".join(f"{name}: {n}" for name, n in points.items()) or "none")
         + (f" (from {keypoints_source(run)})" if points else ""),
