@@ -37,7 +37,7 @@ class Options:
 
     table: str = "embedded"
     """embedded, llff3, llff6, llff9, dtu3, dtu6, dtu9, dsnerf-llff, blender8, ablation, intent,
-    data-efficiency or convergence."""
+    recipes, data-efficiency or convergence."""
     preset: Literal["small", "paper"] = "small"
     """small: minutes a job on a CPU. paper: RegNeRF's network, batch and steps, for a GPU."""
     seeds: int = 3

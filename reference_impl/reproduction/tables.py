@@ -233,6 +233,29 @@ TABLES = {
             ),
         ),
         Table(
+            "recipes",
+            "Every recipe that needs photographs, poses and keypoints alone, 3 views",
+            ("embedded", *LLFF),
+            (
+                Block(
+                    (
+                        *_whole("mipnerf", "regnerf", "freenerf"),
+                        *_whole("nerf", "infonerf", "dsnerf", "fewview"),
+                    ),
+                    (3,),
+                ),
+            ),
+            size=(504, 378),
+            published=("llff3",),
+            notes=(
+                "infonerf's and dsnerf's baseline is nerf: without NDC, and NeRF's encoding",
+                "InfoNeRF's setting is Blender, 4 views; DS-NeRF's are LLFF, 2, 5 and 10",
+                _COLOR_PRIOR,
+                _SMOOTHNESS,
+                _FEWVIEW,
+            ),
+        ),
+        Table(
             "data-efficiency",
             "PSNR against the number of training views",
             ("embedded", *LLFF, *DTU),
