@@ -161,3 +161,22 @@ class TestRay:
         said, _ = second.communicate(timeout=400)
         assert second.returncode == 0, said
         require_whole(jobs, tmp_path)
+
+    def test_a_cluster_that_is_there_is_used_and_one_too_small_is_told(self, reproduce):
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        where = ("--engine", "ray", "--address", cluster.address)
+        try:
+            for option in ("--cpus", "--gpus"):
+                command = reproduce(*where, option, "2")
+                said, _ = command.communicate(timeout=120)
+                assert command.returncode == 2, said
+                assert f"error: {option} 2" in said
+                assert "the cluster has" in said
+            command = reproduce(*where)
+            said, _ = command.communicate(timeout=400)
+            assert command.returncode == 0, said
+            assert "done: " in said
+        finally:
+            cluster.shutdown()
