@@ -18,7 +18,7 @@ from nerfreg.priors.real_nvp import RealNVP, RealNVPConfig
 __all__ = ["load_prior", "save_prior"]
 
 FORMAT = "nerfreg prior"
-VERSION = 1
+VERSION = 2
 
 
 def save_prior(path: str | os.PathLike[str], model: RealNVP, about: Mapping[str, Any]) -> None:
