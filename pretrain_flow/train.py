@@ -341,8 +341,7 @@ def about(config: Config, data: Data, step: int, heldout: dict[str, float]) -> d
         or "photographs in scikit-image and scikit-learn",
         **data.about,
         "color_space": "sRGB as in the files, in [0, 1]",
-        "preprocessing": "uniform dequantisation, (k + u - 1/2)/255; then the model's logit, mean"
-        " and basis",
+        "preprocessing": "uniform dequantisation, (k + u - 1/2)/255; then linear: mean and basis",
         "seed": config.seed,
         "config": {k: v for k, v in asdict(config).items() if k not in ("model", "out", "resume")},
         "step": step,

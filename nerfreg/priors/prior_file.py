@@ -18,7 +18,7 @@ from nerfreg.priors.real_nvp import RealNVP, RealNVPConfig
 __all__ = ["load_prior", "save_prior"]
 
 FORMAT = "nerfreg prior"
-VERSION = 2
+VERSION = 1
 
 
 def save_prior(path: str | os.PathLike[str], model: RealNVP, about: Mapping[str, Any]) -> None:
@@ -72,7 +72,7 @@ def load_prior(path: str | os.PathLike[str]) -> tuple[RealNVP, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such file, of another version, cut short or changed; the message names
+        ValueError: it is no such file, of a later version, cut short or changed; the message names
             the file and what is wrong with it.
 
     Example:

@@ -4,7 +4,6 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUntypedBaseClass=false
 
-import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -32,12 +31,9 @@ class RealNVPConfig:
         max_log_scale: bound of the logarithm of the factor by which one coupling stretches.
         basis: what the couplings see: ``"principal"`` components of the patches, each with
             variance 1, or ``"pixels"``, each with variance 1.
-        logit: α of the map before it, logit(α + (1 − 2α)·colour), in (0, 1/2): it makes room for
-            what gathers near black and white, the more the smaller α. 0: colours as they are.
 
     Raises:
-        ValueError: a number is not whole and positive; ``basis`` is unknown; ``logit`` is not in
-            [0, 1/2).
+        ValueError: a number is not whole and positive; ``basis`` is unknown.
 
     Source: the sizes are ours, chosen by bits per dimension (docs/results.md): RegNeRF tells
     nothing about its flow but RealNVP and 8×8.
@@ -49,7 +45,6 @@ class RealNVPConfig:
     depth: int = 1
     max_log_scale: float = 2.0
     basis: Literal["principal", "pixels"] = "principal"
-    logit: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("patch_size", "n_couplings", "width", "depth"):
@@ -62,9 +57,6 @@ class RealNVPConfig:
             "RealNVPConfig", "max_log_scale", self.max_log_scale, "> 0", lambda x: x > 0.0
         )
         require_choice("RealNVPConfig", "basis", self.basis, ("principal", "pixels"))
-        require_number(
-            "RealNVPConfig", "logit", self.logit, "in [0, 0.5)", lambda x: 0.0 <= x < 0.5
-        )
 
     @property
     def n_dims(self) -> int:
@@ -77,9 +69,8 @@ class RealNVP(nn.Module):
 
     .. math:: \log p(x) = \log \mathcal N(\phi(x);\ 0, I) + \log|\det \partial\phi/\partial x|
 
-    φ first takes each colour's logit, standardises the patch by fixed numbers taken from data, and
-    then passes affine couplings: one half a of the numbers tells how to shift and scale the other,
-    in turn,
+    φ first standardises the patch by fixed numbers taken from data, and then passes affine
+    couplings: one half a of the numbers tells how to shift and scale the other, in turn,
 
     .. math:: (a, b) \leftarrow \big((b + t(a))\, e^{s(a)},\ a\big),
         \qquad |s| \le \mathrm{max\_log\_scale}
@@ -93,13 +84,11 @@ class RealNVP(nn.Module):
     Numerics: what a coupling's network sees is a/(1 + |a|/10), within ±10, and its scale is
     bounded: so φ grows linearly at most, and value and gradient are finite for every patch of
     colours within ±1e6, also for noise, which no photograph prepared it for. An unbounded
-    scale gives 1e33 and more there. Beyond [0, 1] the logit goes on as its tangent, so that
-    colours there are less and less likely, with a gradient that leads back.
+    scale gives 1e33 and more there.
 
-    Source: Dinh, Sohl-Dickstein, Bengio 2017 (RealNVP), whose α is 0.05 on one side alone; RegNeRF
-    for its use. The flow is one of normflows. *Differs from upstream in:* couplings are fully
-    connected, on principal components, with bounded scale; fixed standardisation takes the place of
-    batch normalisation.
+    Source: Dinh, Sohl-Dickstein, Bengio 2017 (RealNVP); RegNeRF for its use. The flow is one of
+    normflows. *Differs from upstream in:* couplings are fully connected, on principal components,
+    with bounded scale; fixed standardisation takes the place of batch normalisation.
 
     Example:
         >>> flow = RealNVP(RealNVPConfig(patch_size=4, n_couplings=2, width=8))
@@ -116,7 +105,7 @@ class RealNVP(nn.Module):
         couplings = [BoundedCoupling(config, i) for i in reversed(range(config.n_couplings))]
         self.flow = normflows.NormalizingFlow(
             normflows.distributions.DiagGaussian(config.n_dims, trainable=False),
-            [*couplings, Standardization(config), *([Logit(config.logit)] if config.logit else [])],
+            [*couplings, Standardization(config)],
         )
 
     @property
@@ -126,8 +115,8 @@ class RealNVP(nn.Module):
 
     @property
     def standardization(self) -> "Standardization":
-        """The fixed affine map between colours' logits and what the couplings see."""
-        return cast(Standardization, self.flow.flows[self.config.n_couplings])
+        """The fixed map between colours and what the couplings see."""
+        return cast(Standardization, self.flow.flows[-1])
 
     def standardize_(self, patches: Float[Tensor, "n height width 3"]) -> None:
         """Fix mean and basis from patches, in place; not trained afterwards.
@@ -144,10 +133,7 @@ class RealNVP(nn.Module):
                 f"RealNVP.standardize_: patches must be (n, {size}, {size}, 3),"
                 f" got {tuple(patches.shape)}"
             )
-        x = patches.flatten(1)
-        if self.config.logit:
-            x, _ = cast(Logit, self.flow.flows[-1]).inverse(x)
-        self.standardization.fit_(x)
+        self.standardization.fit_(patches.flatten(1))
 
     def log_prob(self, x: Float[Tensor, "n dims"]) -> Float[Tensor, " n"]:
         """Return the log-density of patches.
@@ -255,30 +241,3 @@ class Standardization(normflows.flows.Flow):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """From the data to the standardised."""
         return (z - self.mean) @ self.basis, self.log_det.expand(len(z))
-
-
-class Logit(normflows.flows.Flow):
-    """Each colour's logit, of [0, 1] shrunk to [α, 1 − α]; outside of it the tangents there."""
-
-    def __init__(self, alpha: float) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.slope = 1 / (alpha * (1 - alpha))
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """From logits to colours."""
-        end = math.log((1 - self.alpha) / self.alpha)
-        inner = z.clamp(-end, end)
-        shrunk = torch.sigmoid(inner)
-        x = (shrunk + (z - inner) / self.slope - self.alpha) / (1 - 2 * self.alpha)
-        return x, -self._log_det(shrunk)
-
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """From colours to logits."""
-        shrunk = self.alpha + (1 - 2 * self.alpha) * z
-        inner = shrunk.clamp(self.alpha, 1 - self.alpha)
-        return torch.logit(inner) + (shrunk - inner) * self.slope, self._log_det(inner)
-
-    def _log_det(self, inner: Tensor) -> Tensor:
-        each = math.log(1 - 2 * self.alpha) - torch.log(inner) - torch.log1p(-inner)
-        return each.sum(-1)

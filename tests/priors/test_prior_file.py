@@ -98,10 +98,9 @@ def test_other_safetensors(tmp_path: Path) -> None:
     refuses(path, "holds no nerfreg prior")
 
 
-@pytest.mark.parametrize("version", ["1", "3"])
-def test_another_version(saved: Path, version: str) -> None:
-    rewrite(saved, version=version)
-    refuses(saved, f"is of version {version}, expected 2")
+def test_a_later_version(saved: Path) -> None:
+    rewrite(saved, version="2")
+    refuses(saved, "is of version 2, expected 1")
 
 
 def test_an_architecture_of_a_later_nerfreg(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
