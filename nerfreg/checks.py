@@ -95,7 +95,7 @@ def require_arrays(function: str, **arrays: Any) -> None:
         return
     for name, value in given.items():
         if not is_array(value):
-            way = "; one number everywhere: torch.full(shape, number)" * isinstance(value, Real)
+            way = "; for one number everywhere, fill one" if isinstance(value, Real) else ""
             raise TypeError(
                 f"{function}: {name} must be an array (torch, JAX or NumPy),"
                 f" got {type(value).__name__}{way}"

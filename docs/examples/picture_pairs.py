@@ -84,7 +84,7 @@ def trained(n: int) -> dict[str, Recipe]:
     smooth = LogLinear(0.1, 0.01, n)
     recipes = [
         alone("nothing"),
-        keypoints("depth_kl", keypoint_terms={"term": (DepthKL(), 0.1)}),
+        keypoints("depth_kl", keypoint_terms={"term": (DepthKL(), 0.03)}),
         keypoints("depth_mse", keypoint_terms={"term": (relative, 0.1)}),
         keypoints("line_of_sight", keypoint_terms={"term": (LineOfSight(relative=True), 0.1)}),
         alone("distortion", ray_terms={"term": (Distortion(), 0.01)}),

@@ -119,7 +119,7 @@ def flow_color_prior(
     if valid is not None:
         rgb = fill_invalid(rgb, valid[..., None, None, None], 0.5)
     (rgb,) = at_least_float32(rgb)
-    _require_colors(name, rgb)
+    _require_colors(name, rgb, valid)
     windows = _windows(rgb, size, step)
     x = windows.reshape(-1, 3 * size**2).to(_precision(name, model, rgb)).clamp(-1.0, 2.0)
     token = x.new_zeros(len(x))
@@ -138,20 +138,23 @@ def flow_color_prior(
     return reduce(values, reduction, valid, function=name)
 
 
-def _require_colors(function: str, rgb: Tensor) -> None:
+def _require_colors(function: str, rgb: Tensor, valid: Tensor | None) -> None:
     """Raise ``ValueError`` for 8-bit levels and the like, if value checks are on.
 
     The clamp would make one flat and likely colour of them, silently. Some colours out of range are
     no mistake: a field may answer with them.
     """
-    if not value_checks() or is_traced(rgb) or not rgb.numel():
+    if not value_checks() or is_traced(rgb):
+        return
+    rgb = rgb if valid is None else rgb[valid]
+    if not rgb.numel():
         return
     share = ((rgb < -1.0) | (rgb > 2.0)).float().mean().item()
     if share > 0.5:
         raise ValueError(
             f"{function}: rgb must be colours in [0, 1], but {share:.0%} of the values lie"
-            f" beyond [-1, 2], where all count alike (largest: {rgb.max().item():g});"
-            " 8-bit levels are to be divided by 255"
+            f" beyond [-1, 2] and would be clamped to it (largest: {rgb.max().item():g}); divide"
+            " 8-bit levels by 255"
         )
 
 

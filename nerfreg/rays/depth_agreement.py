@@ -164,7 +164,6 @@ def comparable_points(
     depths = [to_numpy(x).reshape(-1) for x in (rendered, truth)]
     length = np.ones_like(depths[0])
     if directions is not None:
-        require_optical_axis(function, directions)
         length = np.linalg.norm(to_numpy(directions).reshape(-1, 3), axis=-1)
     counted = np.ones(len(length), bool) if valid is None else to_numpy(valid).reshape(-1) > 0
     for x in (*depths, length):
@@ -174,6 +173,8 @@ def comparable_points(
             f"{function}: no point is left to compare: of {len(length)}, none is valid with both"
             " depths finite and > 0"
         )
+    if directions is not None:
+        require_optical_axis(function, directions, counted)
     return depths[0][counted], depths[1][counted], length[counted]
 
 

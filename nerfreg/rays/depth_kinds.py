@@ -54,19 +54,26 @@ def distance_to_z_depth(
     return distance / _length("distance_to_z_depth", "distance", distance, directions)
 
 
-def require_optical_axis(function: str, directions: Any) -> None:
+def require_optical_axis(function: str, directions: Any, counted: Any = None) -> None:
     """Raise ``ValueError`` where directions have unit length, and so lie on a sphere, not a plane.
+
+    Close around one axis sphere and plane are the same, and nothing is raised. The optical axes of
+    several cameras, without any other ray, are taken for unit directions.
 
     Args:
         function: name of the public function, for the message.
-        directions: (…, 3), read on the host. Rays along one and the same direction pass.
+        directions: (…, 3), read on the host. Those that are 0 or not finite do not count.
+        counted: which of them count, flat, as NumPy; ``None``: all.
     """
     dtype = str(directions.dtype)
     rounding = 1e-2 if "bfloat16" in dtype else 1e-3 if "float16" in dtype else 1e-5
     vectors = to_numpy(directions).reshape(-1, 3)
-    vectors = vectors[np.isfinite(vectors).all(-1)]
-    off = np.abs(np.linalg.norm(vectors, axis=-1) - 1)
-    if len(vectors) and off.max() < rounding and np.ptp(vectors, axis=0).max() > rounding:
+    vectors = vectors if counted is None else vectors[counted]
+    length = np.linalg.norm(vectors, axis=-1)
+    vectors, length = (x[np.isfinite(length) & (length > 0)] for x in (vectors, length))
+    # At an angle of a the plane is a²/2 beyond the sphere, which has to stand out of the rounding.
+    apart = 4 * rounding**0.5
+    if len(length) and abs(length - 1).max() < rounding and np.ptp(vectors, axis=0).max() > apart:
         raise ValueError(
             f"{function}: directions must have camera z = 1, got unit vectors, which have forgotten"
             " their optical axis; take them before they are normalised, or divide them by their"

@@ -347,8 +347,13 @@ def test_8_bit_levels_raise_while_values_are_checked() -> None:
     with nerfreg.check_values():
         with pytest.raises(ValueError, match=r"rgb must be colours in \[0, 1\], but 100% of"):
             flow_color_prior(levels, model=model)
-        flow_color_prior(levels, model=model, valid=torch.zeros(2, dtype=torch.bool))
-        flow_color_prior(3 * torch.rand(2, 2, 2, 3) - 1, model=model)  # what a field may answer
+        with pytest.raises(ValueError, match="but 100% of"):
+            flow_color_prior(levels, model=model, valid=torch.tensor([True, False]))
+        levels[0] = 0.5
+        flow_color_prior(levels, model=model, valid=torch.tensor([True, False]))
+        few = torch.full((1, 4, 4, 3), 0.5)
+        few[:, 0] = 5.0  # a field may answer some
+        flow_color_prior(few, model=model)
 
 
 # The shipped weights

@@ -61,5 +61,10 @@ def test_unit_directions_would_change_nothing_and_are_refused_under_checks(
         function(depth, convert(on_the_plane))
         with pytest.raises(ValueError, match=rf"^{function.__name__}: .* camera z = 1, got unit"):
             function(depth, convert(unit))
-        # The axis itself has unit length on the plane, too.
-        function(depth, convert(torch.tensor([0.0, 0.0, 1.0]).expand(6, 3)))
+        unit[0] = 0.0  # padding says nothing
+        with pytest.raises(ValueError, match="got unit"):
+            function(depth, convert(unit))
+        # Around the axis the plane has unit length, too.
+        for width in (0.0, 0.003, 0.03):
+            near = torch.cat([width * torch.randn(6, 2), torch.ones(6, 1)], dim=-1)
+            function(depth, convert(near))

@@ -49,16 +49,18 @@ def test_metrics_say_of_which_setting_they_are(run, model, tmp_path):
     assert written["mean"]["psnr"] == pytest.approx(psnr)
 
 
-def test_numbers_are_written_before_pictures(run, model, tmp_path, monkeypatch):
-    """Who is tired of waiting for the flight has lost nothing but the flight."""
+def test_numbers_are_written_before_the_flight(run, model, tmp_path, monkeypatch):
+    """Who is tired of waiting for it has lost nothing but the flight."""
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reference_impl.report.write_pictures", interrupted)
+    monkeypatch.setattr("reference_impl.report.write_flight", interrupted)
+    flying = replace(run, config=replace(run.config, log=LogConfig(frames=2)))
     with pytest.raises(KeyboardInterrupt):
-        evaluate_run(tmp_path, model, run, run.space(), step=3)
+        evaluate_run(tmp_path, model, flying, run.space(), step=3)
     assert json.loads((tmp_path / "metrics.json").read_text())["mean"]["psnr"] > 0
+    assert any((tmp_path / "test").iterdir())
 
 
 @pytest.mark.parametrize(

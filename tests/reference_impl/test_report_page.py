@@ -143,10 +143,12 @@ def test_a_path_of_the_configuration_is_shown_by_its_name(copied):
     metrics = json.loads((copied / "metrics.json").read_text())
     metrics["not_computed"] = {"lpips": "../secret/lpips.safetensors: damaged"}
     (copied / "metrics.json").write_text(json.dumps(metrics))
-    session = {"command": "python train.py", "note": "read '/home/me/my fern', /home/me/x 1/2"}
+    command = "python train.py --out /home/me/run"
+    session = {"command": command, "note": "read '/home/me/my fern', /home/me/x 1/2"}
     (copied / "sessions.jsonl").write_text(json.dumps(session))
     write_report_page(copied)
     page = read(copied)
+    assert "from step ?; paths are shown without their folders" in page.text
     assert not [part for part in ("/home", "/me", "secret") if part in page.text]
     assert " lpips.safetensors: damaged" in page.text
     assert "read 'my fern', x 1/2" in page.text
