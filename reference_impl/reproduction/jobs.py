@@ -208,11 +208,12 @@ def _load(config: Config, table: Table) -> Scene:
 
 
 def _that_apply(variants: Sequence[Variant], scene: Scene, views: int, steps: int) -> list[Variant]:
-    """Those whose recipe has what they leave out, on such a scene."""
+    """The variants on such a scene, each once: what a recipe has not got there is not left out."""
     given = {"forward_facing": scene.ndc_near is not None, "n_views": views, "n_steps": steps}
     ablated = {variant.recipe for variant in variants if variant.without}
-    parts = {name: set(RECIPES[name](**given).parts) for name in ablated}
-    return [v for v in variants if not v.without or set(v.without) <= parts[v.recipe]]
+    parts = {name: RECIPES[name](**given).parts for name in ablated}
+    left = [(v.recipe, tuple(p for p in v.without if p in parts[v.recipe])) for v in variants]
+    return [Variant(*variant) for variant in dict.fromkeys(left)]
 
 
 def _digest(value: Any) -> str:

@@ -57,8 +57,8 @@ class Table:
         name: what users type.
         title: what it shows.
         scenes: names of folders below ``--data``, or ``"embedded"``.
-        blocks: what runs on each of the scenes. A variant is left out of scenes on which its recipe
-            has not got the part that it leaves out.
+        blocks: what runs on each of the scenes. What a variant's recipe has not got on a scene is
+            not left out there, and what is then twice the same runs once.
         size: (width, height) that the paper's preset trains and measures at; ``None``: as the
             scenes come.
         points: evaluations on the way, evenly spread over the steps.
@@ -184,12 +184,9 @@ TABLES = {
                                 *_ablation(
                                     "regnerf", ("annealing", "depth_smoothness", "color_prior")
                                 ),
-                                # fewview has the one or the other, as the scene is.
                                 *_ablation(
-                                    "fewview", ("annealing", "depth_smoothness", "depth_kl")
-                                ),
-                                *_ablation(
-                                    "fewview", ("frequency_mask", "depth_smoothness", "depth_kl")
+                                    "fewview",
+                                    ("frequency_mask", "occlusion", "depth_smoothness", "depth_kl"),
                                 ),
                             )
                         )
