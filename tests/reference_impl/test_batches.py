@@ -33,8 +33,8 @@ class Drawn(NamedTuple):
     step: RegularizedStep
 
 
-def draw(scene, name, n_rays=256):
-    space, chosen = RaySpace.of(scene, "metric"), recipe(name)
+def draw(scene, name, n_rays=256, **changes):
+    space, chosen = RaySpace.of(scene, "metric"), replace(recipe(name), **changes)
     sampler = BatchSampler(scene, chosen, space, n_rays, torch.device("cpu"))
     step = RegularizedStep(MipNerf(TINY), chosen, space, sampler, scene.background)
     return Drawn(sampler.draw(torch.Generator().manual_seed(0)), sampler, step)
@@ -109,7 +109,7 @@ def test_patches_follow_row_by_row(scene):
 
 @pytest.mark.parametrize("name", ["regnerf", "fewview"])
 def test_bounds_are_annealed_but_for_keypoints(scene, name):
-    batch, _, step = draw(scene, name)
+    batch, _, step = draw(scene, name, annealing=recipe("regnerf").annealing)
     n_color, n_keypoints = len(batch.color), len(batch.depth)
     assert (n_keypoints > 0) == (name == "fewview")
     keypoints = torch.zeros(len(batch.rays), dtype=torch.bool)

@@ -54,10 +54,10 @@ def scene(folder):
 
 @pytest.fixture
 def masked(monkeypatch):
-    """The recipe fewview, with a mask that stays half closed in a run of a few steps."""
+    """The recipe fewview, with a mask of positions half closed in a run of a few steps."""
 
     def recipe(**setting):
-        return replace(fewview(**setting), frequency_mask=MASK)
+        return replace(fewview(**setting), frequency_mask=MASK, mask_directions=False)
 
     monkeypatch.setitem(RECIPES, "fewview", recipe)
 

@@ -75,7 +75,7 @@ def test_every_recipe_trains_and_leaves_a_whole_run(tmp_path, recipe, options_of
         "infonerf": {"ray_entropy", "information_gain"},
         "dietnerf": set(),  # its images come every tenth step, and none of those is logged here
         "sparsenerf": {"depth_ranking", "depth_continuity", "depth_smoothness"},
-        "fewview": {"depth_kl", "depth_smoothness"},
+        "fewview": {"depth_kl", "depth_kl_coarse", "occlusion"},
         "regnerf-released": {"depth_smoothness"},
         "regnerf-metric": {"depth_smoothness", "color_prior"},
         "dsnerf-published": {"depth_kl"},
