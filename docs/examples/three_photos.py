@@ -90,7 +90,7 @@ def train(scene: Scene, n_steps: int, *, regularized: bool, seed: int = 0) -> Fi
     sampler = UnseenPatchSampler(
         scene.unseen, scene.cameras.intrinsics[0], patch_size=4, image_size=(width, height)
     )
-    # Losses and weights are the recipe fewview's.
+    # Weights fade out: what shapes the geometry while there is none blurs it at the end.
     objective = Objective(
         {
             "keypoints": (DepthKL(), LogLinear(0.1, 0.003, n_steps)),
