@@ -113,7 +113,7 @@ def test_a_training_ends_with_a_page_that_holds_all_of_it(run):
     said = page.text
     assert "embedded: fewview, 2 views" in said
     assert "python reference_impl/train.py --views 2" in said
-    for part in ("color_coarse", "depth_smoothness", "torch", "commit", "processor", "view02"):
+    for part in ("color_coarse", "depth_kl", "torch", "commit", "processor", "view02"):
         assert part in said
     assert "optimizer.lr_start" in said
     assert "What each term contributes" in said

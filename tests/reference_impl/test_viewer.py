@@ -31,6 +31,8 @@ STEPS = [2, 4, 6]
 
 def tiny(out: Path, **changes) -> Config:
     values = {
+        "recipe": "regnerf",  # has unseen patches, also around an object
+        "without": "color_prior",
         "width": 24,
         "rays": 128,
         "steps": 6,
@@ -281,7 +283,7 @@ def test_a_checkpoint_before_the_first_step_is_shown(copy, serve):
 
 
 def test_a_recipe_without_patches_has_none(tmp_path):
-    folder = train(tiny(tmp_path / "run", recipe="dsnerf", steps=2))
+    folder = train(tiny(tmp_path / "run", recipe="dsnerf", without="", steps=2))
     followed = FollowedRun(folder)
     assert patches_before(followed.run, 2, {2: followed.snapshots[2].random_state}) is None
 
