@@ -132,6 +132,7 @@ def main() -> None:
         "depth_wrong_kind": plot_depth_agreement(rendered, distance, directions),
         "gradient_shares": shares(asked.regularized),
     }
+    asked.out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(asked.out / f"{name}.png", dpi=80)
     for true in (truth, distance):
