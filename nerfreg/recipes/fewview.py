@@ -17,7 +17,7 @@ def fewview(*, forward_facing: bool, n_views: int, n_steps: int) -> Recipe:
     Args:
         forward_facing: NDC, LLFF's range of the occlusion term (20 of 128 samples) and smooth depth
             at unseen poses. Other scenes: DTU's range, 10, and no smoothness, which beside the
-            frequency mask makes them worse.
+            frequency mask made most of them worse.
         n_views: makes no difference yet.
         n_steps: of the training; every schedule is a share of it.
 
