@@ -8,6 +8,9 @@ and changes neither value nor gradient of a loss that scale and shift leave alon
 import math
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from nerfreg.arrays import at_least_float32, clip, detach, is_float16, namespace
 from nerfreg.checks import require_finite, require_floating, require_mask, require_same_shape
 from nerfreg.losses.reduction import fill_invalid
@@ -19,6 +22,7 @@ __all__ = [
     "require_maps",
     "require_patch_size",
     "root",
+    "standard",
     "unit_range",
 ]
 
@@ -108,10 +112,25 @@ def unit_range(x: Any, valid: Any, axis: Axes) -> tuple[Any, Any]:
     low = xp.min(fill_invalid(still, valid, math.inf), axis=axis, keepdims=True)
     high = xp.max(fill_invalid(still, valid, -math.inf), axis=axis, keepdims=True)
     spread = high - low
-    rounding = 1e-6 * xp.maximum(xp.abs(low), xp.abs(high))
-    varies = (spread > clip(rounding, resolution)) & xp.isfinite(spread)
+    rounding = 1e-6 * xp.maximum(-low, high)
+    varies = (spread > clip(rounding, resolution)) & (spread < math.inf)
     low, spread = xp.where(varies, low, 0.0), xp.where(varies, spread, math.inf)
-    return (x - low) / spread, varies
+    # The gradient of a factor takes fewer passes than that of a divisor.
+    return (x - low) * (1.0 / spread), varies
+
+
+def standard(x: Any, valid: Any) -> Any:
+    """Shift and scale the last axis of :func:`unit_range` to mean 0 and variance 1.
+
+    What is not valid, and constants, become 0.
+    """
+    if isinstance(x, Tensor) and valid is None:
+        # One pass. Numbers that span [0, 1] have a variance beside which this eps is nothing.
+        return torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-30)
+    xp = namespace(x)
+    centred = fill_invalid(x - mean(x, valid, -1), valid, 0.0)
+    deviation = root(mean(centred**2, valid, -1))
+    return centred * (1.0 / xp.where(deviation > 0, deviation, 1.0))
 
 
 def root(x: Any) -> Any:

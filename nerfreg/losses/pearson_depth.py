@@ -5,9 +5,9 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float
 from torch import nn
 
-from nerfreg.arrays import Array, at_least_float32, clip, namespace
+from nerfreg.arrays import Array, at_least_float32, clip, namespace, squared_difference
 from nerfreg.checks import require_choice
-from nerfreg.losses.maps import cut, mean, require_maps, require_patch_size, root, unit_range
+from nerfreg.losses.maps import cut, mean, require_maps, require_patch_size, standard, unit_range
 from nerfreg.losses.reduction import Reduction, fill_invalid, reduce
 
 __all__ = ["PearsonDepth", "pearson_depth"]
@@ -63,8 +63,9 @@ def pearson_depth(
 
     Numerics: float32 or better, O(H·W). 1 − r is the mean of squares above, which keeps its
     precision where r is nearly 1. Depths that differ by no more than a millionth of the largest, or
-    than 1e-12 (2⁻¹⁰ for float16), are constant, with gradient 0. No ε is added elsewhere, so the
-    loss does not depend on the unit of either depth.
+    than 1e-12 (2⁻¹⁰ for float16), are constant, with gradient 0. No ε that shows is added elsewhere
+    (1e-30 to variances of numbers that span [0, 1]), so the loss does not depend on the unit of
+    either depth.
 
     Source: Zhu et al. 2024 (FSGS): one correlation of whole maps. *Differs from upstream in:* the
     code's minimum of two is ``target="fsgs"``; at a constant, gsplat's ``pearson_depth_loss`` has
@@ -104,19 +105,10 @@ def _mismatch(rendered: Any, depth: Any, valid: Any, counted: Any) -> Any:
     rendered, rendered_varies = unit_range(rendered, valid, -1)
     depth, depth_varies = unit_range(depth, valid, -1)
     xp = namespace(depth)
-    difference = _standard(rendered, valid) - _standard(depth, valid)
-    one_minus_r = 0.5 * xp.sum(difference**2, axis=-1, keepdims=True)
+    squares = squared_difference(standard(rendered, valid), standard(depth, valid))
+    one_minus_r = 0.5 * mean(squares, valid, -1)
     values = xp.where(rendered_varies & depth_varies, one_minus_r, 1.0)
     return mean(values[..., 0], counted, -1)[..., 0]
-
-
-def _standard(x: Any, valid: Any) -> Any:
-    """Centre what is valid and divide it by its length; the rest is 0."""
-    xp = namespace(x)
-    centred = fill_invalid(x - mean(x, valid, -1), valid, 0.0)
-    length = root(xp.sum(centred**2, axis=-1, keepdims=True))
-    # The gradient of a factor takes fewer passes than that of a divisor.
-    return centred * (1.0 / xp.where(length > 0, length, 1.0))
 
 
 class PearsonDepth(nn.Module):

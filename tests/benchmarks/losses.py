@@ -300,7 +300,8 @@ def rows_of_rays(
         if needed < MAX_GIB * 2**30:
             ways["naive"] = padded(plain, samples), inputs
         if name == "opacity":
-            ways |= {way: (function, inputs) for way, function in others(name).items()}
+            more = others(name) | {"torch's least": least_packed_sum}
+            ways |= {way: (function, inputs) for way, function in more.items()}
         yield Row(name, f"{kind} {len(samples['weights'])} in {n_rays}", wanted, ways)
 
 
@@ -331,6 +332,12 @@ def others(name: str) -> dict[str, Function]:
 
         found["nerfacc"] = opacity
     return found
+
+
+def least_packed_sum(weights: Tensor, ray_indices: Tensor, n_rays: int) -> Tensor:
+    """Sum over packed rays in the fewest calls that torch has for it: what no such loss beats."""
+    offsets = torch.searchsorted(ray_indices, torch.arange(n_rays + 1, device=weights.device))
+    return torch.segment_reduce(weights, "sum", offsets=offsets, unsafe=True)
 
 
 def installed(library: str) -> Any:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nerfreg.losses import pearson_depth, scale_shift_invariant_depth
-from nerfreg.losses.maps import cut, mean, root, unit_range
+from nerfreg.losses.maps import cut, mean, root, standard, unit_range
 
 
 @pytest.mark.parametrize("loss", [pearson_depth, scale_shift_invariant_depth])
@@ -70,6 +70,24 @@ def test_a_spread_that_is_rounding_is_none(least, spread, dtype, expected) -> No
     pearson_depth(x, torch.tensor([[2.0, 1.0]], dtype=dtype)).backward()
     assert not x.grad.any()
     assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_standard_numbers(library) -> None:
+    """With and without a mask, by torch's own layer norm and by the formula."""
+    rows = torch.tensor([[0.0, 0.25, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]], dtype=torch.float64)
+    everything = torch.ones(3, 3, dtype=torch.bool)
+    if library == "numpy":
+        rows, everything = rows.numpy(), everything.numpy()
+    for valid in (None, everything):
+        x = torch.as_tensor(standard(rows, valid))
+        torch.testing.assert_close(x[[0, 2]].mean(-1), torch.zeros(2).double())
+        torch.testing.assert_close(x[[0, 2]].var(-1, correction=0), torch.ones(2).double())
+        assert not x[1].any()
+    some = everything & (rows < 1.0)
+    x = torch.as_tensor(standard(rows, some))
+    torch.testing.assert_close(x[0], torch.tensor([-1.0, 1.0, 0.0]).double())
+    assert not x[1:].any()
 
 
 def test_means_and_roots() -> None:
