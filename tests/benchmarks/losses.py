@@ -283,7 +283,7 @@ def rows_of_rays(
         in_dense[kind] = inputs = moved(inputs, args.device)
         if kind == "packed":
             continue
-        ways = {"nerfreg": ours, "naive": plain, **others(name)}
+        ways = {"nerfreg": ours, "naive": plain, **others(name), **compiled(ours, args)}
         ways = {way: (function, inputs) for way, function in ways.items()}
         yield Row(name, f"dense {n_rays}×{n_samples}", wanted, ways)
 
@@ -299,9 +299,10 @@ def rows_of_rays(
         needed = 20 * n_rays * longest**2 if name.startswith(ALL_PAIRS) else 0
         if needed < MAX_GIB * 2**30:
             ways["naive"] = padded(plain, samples), inputs
+        more = compiled(ours, args)
         if name == "opacity":
-            more = others(name) | {"torch's least": least_packed_sum}
-            ways |= {way: (function, inputs) for way, function in more.items()}
+            more |= others(name) | {"torch's least": least_packed_sum}
+        ways |= {way: (function, inputs) for way, function in more.items()}
         yield Row(name, f"{kind} {len(samples['weights'])} in {n_rays}", wanted, ways)
 
 
@@ -332,6 +333,13 @@ def others(name: str) -> dict[str, Function]:
 
         found["nerfacc"] = opacity
     return found
+
+
+def compiled(function: Function, args: argparse.Namespace) -> dict[str, Function]:
+    """Have torch compile nerfreg's function for these shapes, if that is asked for."""
+    if not args.compile:
+        return {}
+    return {"compiled": torch.compile(function, fullgraph=True, dynamic=False)}
 
 
 def least_packed_sum(weights: Tensor, ray_indices: Tensor, n_rays: int) -> Tensor:
@@ -487,6 +495,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--map", type=int, nargs=2, default=(378, 504), metavar=("H", "W"))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--compile", action="store_true", help="time torch.compile of losses of rays"
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
