@@ -36,8 +36,13 @@ METRICS = (
     "depth_mae",
     "depth_error",
 )
-# What must agree for runs to be repetitions of one another: they differ in their seed alone.
+# What must agree for runs to be repetitions of one another, and all other options but these, which
+# decide nothing or are compared by what they came to.
 SETTING = ("scene", "recipe", "views", "steps", "evaluated_on", "size")
+NO_OPTIONS = (
+    *("seed", "out", "resume", "scene", "keypoints_cache", "lpips", "lpips_weights"),
+    *("dry_run", "log", "recipe", "without", "views", "steps", "evaluate_on", "width"),
+)
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
@@ -66,22 +71,48 @@ def read_metrics(run: Path) -> dict[str, Any]:
     return result
 
 
+def read_options(run: Path) -> dict[str, str]:
+    """A run's options that tell settings from one another, by name; none of a run without them."""
+    try:
+        config: Any = json.loads((run / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    options: dict[str, str] = {}
+    for name, value in config.items() if isinstance(config, dict) else ():
+        if name in NO_OPTIONS:
+            continue
+        inner = value.items() if isinstance(value, dict) else (("", value),)
+        options |= {f"{name}.{key}".rstrip("."): str(x) for key, x in inner}
+    return options
+
+
 def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each setting: the setting, how many runs had it, mean and deviation of each metric.
 
     Args:
-        results: what metrics.json of each run holds.
+        results: what metrics.json of each run holds, and, under ``options``, what
+            :func:`read_options` gave.
 
     Returns:
-        Rows with the keys of ``SETTING``, ``runs``, ``metrics`` (name -> ``mean`` and ``std``, the
-        latter ``None`` for a single run) and ``train_seconds``, sorted by setting.
+        Rows with the keys of ``SETTING``, ``reached`` (the step measured), ``options`` (those in
+        which runs of the same setting differ), ``runs``, ``metrics`` (name -> ``mean``, ``std``,
+        ``None`` for a single run, and ``runs``) and ``train_seconds``, sorted by setting.
     """
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for result in results:
         setting = tuple(result[key] for key in SETTING[:-1])
-        groups.setdefault((*setting, tuple(result["size"])), []).append(result)
+        alike.setdefault((*setting, tuple(result["size"])), []).append(result)
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for setting, runs in alike.items():
+        given = [run.get("options", {}) for run in runs]
+        names = sorted({name for options in given for name in options})
+        differ = [name for name in names if len({options.get(name) for options in given}) > 1]
+        for run, options in zip(runs, given, strict=True):
+            own = ", ".join(f"{name} {options.get(name, 'unknown')}" for name in differ)
+            key = (*setting, run.get("step", run["steps"]), own)
+            groups.setdefault(key, []).append(run)
     found: list[dict[str, Any]] = []
-    for setting, runs in sorted(groups.items()):
+    for (*setting, reached, own), runs in sorted(groups.items()):
         measured = {
             metric: [r["mean"][metric] for r in runs if metric in r["mean"]] for metric in METRICS
         }
@@ -89,11 +120,14 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         found.append(
             {
                 **dict(zip(SETTING, setting, strict=True)),
+                "reached": reached,
+                "options": own,
                 "runs": len(runs),
                 "metrics": {
                     metric: {
                         "mean": statistics.mean(values),
                         "std": statistics.stdev(values) if len(values) > 1 else None,
+                        "runs": len(values),
                     }
                     for metric, values in measured.items()
                     if values
@@ -112,24 +146,45 @@ def table(results: list[dict[str, Any]]) -> str:
 def markdown(rows: list[dict[str, Any]], metrics: Sequence[str] = METRICS) -> str:
     """Draw rows, as :func:`rows` gives them, as a table of those metrics that any of them has."""
     shown = [metric for metric in metrics if any(metric in row["metrics"] for row in rows)]
-    columns = [*SETTING, "runs", *shown, "train s"]
+    options = ["options"] if any(row.get("options") for row in rows) else []
+    columns = [*SETTING, *options, "runs", *shown, "train s"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for row in rows:
         cells = [str(row[key]) for key in SETTING[:-1]] + ["x".join(map(str, row["size"]))]
-        cells += [str(row["runs"]), *(_cell(row["metrics"].get(metric)) for metric in shown)]
+        if row.get("reached", row["steps"]) != row["steps"]:
+            cells[SETTING.index("steps")] = f"{row['reached']} of {row['steps']}"
+        cells += [str(row.get(name, "")) for name in (*options, "runs")]
+        cells += [_cell(row["metrics"].get(metric), row["runs"]) for metric in shown]
         cells.append("" if row["train_seconds"] is None else f"{row['train_seconds']:.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(value: dict[str, Any] | None) -> str:
-    """Mean ± deviation; a number that was printed elsewhere, as it was printed."""
+def _cell(value: dict[str, Any] | None, runs: Any) -> str:
+    """Mean ± deviation, and of how many runs if not of all; a printed number as it was printed."""
     if value is None:
         return ""
     if "printed" in value:
         return value["printed"]
     spread = "" if value["std"] is None else f" ± {value['std']:.3f}"
-    return f"{value['mean']:.3f}{spread}"
+    some = "" if value["runs"] == runs else f" ({value['runs']} of {runs})"
+    return f"{value['mean']:.3f}{spread}{some}"
+
+
+def twice_seeded(results: list[dict[str, Any]]) -> list[str]:
+    """Say which settings have a seed more than once: such runs are no repetitions."""
+    seeds: dict[tuple[Any, ...], list[int]] = {}
+    for result in results:
+        options = tuple(sorted(result.get("options", {}).items()))
+        key = (*(str(result[name]) for name in SETTING), options)
+        seeds.setdefault(key, []).append(result["seed"])
+    return [
+        f"{scene}, {recipe}, {views} views: seed {seed} is there {found.count(seed)} times, so the"
+        " mean and its ± count it so often"
+        for (scene, recipe, views, *_), found in seeds.items()
+        for seed in sorted(set(found))
+        if found.count(seed) > 1
+    ]
 
 
 def compare(runs: list[Path], /, out: Path | None = None, view: str | None = None) -> None:
@@ -146,9 +201,10 @@ def compare(runs: list[Path], /, out: Path | None = None, view: str | None = Non
     twice = [str(run) for i, run in enumerate(runs) if folders[i] in folders[:i]]
     if twice:
         raise ValueError(f"{', '.join(twice)}: given twice")
-    results = [read_metrics(run) for run in runs]
+    results = [{**read_metrics(run), "options": read_options(run)} for run in runs]
+    notes = [f"note: {note}" for note in twice_seeded(results)]
     if out is None:
-        print(table(results))
+        print("\n".join([table(results), *notes]))
         return
     if out.suffix != ".png":
         raise ValueError(f"--out {out}: the picture is a PNG, so its name must end in .png")
@@ -163,7 +219,7 @@ def compare(runs: list[Path], /, out: Path | None = None, view: str | None = Non
     chosen = view or names[len(names) // 2]
     if chosen not in names:
         raise ValueError(f"--view {chosen}: not a test view, choose one of {', '.join(names)}")
-    print(table(results))
+    print("\n".join([table(results), *notes]))
     save_image(side_by_side(runs, results, picture_stem(chosen)), out)
     print(f"picture: {out}")
 

@@ -127,7 +127,7 @@ def evaluate_run(
         mean["depth_error"] = metrics.median(torch.cat(errors))
     result: dict[str, Any] = {
         "flavours": metrics.FLAVOURS,
-        "not_computed": missing,
+        "not_computed": {**metrics.too_small(*size), **missing},
         "scene": scene.name,
         "recipe": run.recipe.name,
         "seed": run.config.seed,

@@ -23,7 +23,11 @@ __all__ = [
     "relative_depth_errors",
     "ssim",
     "ssim_released",
+    "too_small",
 ]
+
+# Pixels on either side of the windows.
+SSIM_SIDE, RELEASED_SIDE = 11, 7
 
 # What metrics.json says of each number in it.
 FLAVOURS = {
@@ -86,16 +90,27 @@ def measure(
 def _compare(
     image: Tensor, truth: Tensor, own_psnr: float, lpips: Mapping[str, Lpips]
 ) -> dict[str, float]:
+    small = too_small(image.shape[1], image.shape[0])
     values = {
         "psnr": own_psnr,
-        "ssim": ssim(image, truth),
-        "ssim_released": ssim_released(image, truth),
+        **({} if "ssim" in small else {"ssim": ssim(image, truth)}),
+        **({} if "ssim_released" in small else {"ssim_released": ssim_released(image, truth)}),
         **{f"lpips_{name}": distance(image, truth) for name, distance in lpips.items()},
     }
     if "vgg" in lpips:
         values["lpips_released"] = lpips["vgg"](image, truth, scaled=False)
+    if "vgg" in lpips and "ssim" in values:
         values["average"] = average_error(values["psnr"], values["ssim"], values["lpips_vgg"])
     return values
+
+
+def too_small(width: int, height: int) -> dict[str, str]:
+    """Which metrics images of this size have not, and why: their windows do not fit in."""
+    return {
+        name: f"images of {width}x{height} pixels, {side} is the least on either side"
+        for name, side in (("ssim", SSIM_SIDE), ("ssim_released", RELEASED_SIDE))
+        if min(width, height) < side
+    }
 
 
 def psnr(image: Tensor, truth: Tensor) -> float:
@@ -106,7 +121,7 @@ def psnr(image: Tensor, truth: Tensor) -> float:
 def ssim(image: Tensor, truth: Tensor) -> float:
     """Structural similarity: 11x11 Gaussian, σ 1.5, data_range 1."""
     a, b = (x.permute(2, 0, 1)[None].float() for x in (image, truth))
-    return float(gaussian_ssim(a, b, data_range=1.0))
+    return float(gaussian_ssim(a, b, data_range=1.0, win_size=SSIM_SIDE))
 
 
 def ssim_released(image: Tensor, truth: Tensor, *, data_range: float = 2.0) -> float:
@@ -116,12 +131,11 @@ def ssim_released(image: Tensor, truth: Tensor, *, data_range: float = 2.0) -> f
     the range to be 2, [−1, 1], though they lie in [0, 1]; that makes every image look better.
     """
     a, b = (x.permute(2, 0, 1)[None].double() for x in (image, truth))
-    side = 7
 
     def mean(x: Tensor) -> Tensor:
-        return avg_pool2d(x, side, stride=1)
+        return avg_pool2d(x, RELEASED_SIDE, stride=1)
 
-    of_sample = side**2 / (side**2 - 1)
+    of_sample = RELEASED_SIDE**2 / (RELEASED_SIDE**2 - 1)
     mean_a, mean_b = mean(a), mean(b)
     var_a = of_sample * (mean(a * a) - mean_a**2)
     var_b = of_sample * (mean(b * b) - mean_b**2)

@@ -111,7 +111,7 @@ def load_networks(
     try:
         asked = check_networks(names, weights)
     except ValueError as error:
-        return {}, {"lpips": str(error)}
+        return {}, {f"lpips_{name}".rstrip("_"): str(error) for name in names.split(",")}
     for name in asked:
         try:
             networks[name] = LpipsNetwork(name, weights)

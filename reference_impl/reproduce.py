@@ -26,7 +26,7 @@ from reference_impl.reproduction import engines, figures
 from reference_impl.reproduction.jobs import Job, Plan, Request, plan
 from reference_impl.reproduction.lock import locked
 from reference_impl.reproduction.progress import Progress, Speeds, duration
-from reference_impl.reproduction.results import JobFolder, write_whole
+from reference_impl.reproduction.results import JobFolder, is_disk_full, write_whole
 from reference_impl.reproduction.summary import Summary
 from reference_impl.reproduction.tables import TABLES, Table
 
@@ -97,13 +97,27 @@ def reproduce(options: Options) -> int:
         return 0
     with locked(options.out):
         results = _finished(planned, options.out)
-        failures = _run(planned, results, options)
-        summary = Summary(table, request, planned, results, failures)
-        if results:
-            _write(summary, options.out)
+        failures: dict[Job, str] = {}
+        try:
+            try:
+                _run(planned, results, failures, options)
+            finally:  # stopped half-way, there is a table of what is done
+                if results:
+                    _write(Summary(table, request, planned, results, failures), options.out)
+        except OSError as error:
+            if is_disk_full(error):
+                raise _disk_full(options.out, str(error)) from error
+            raise
         for job, reason in failures.items():
             print(f"failed: {job.title}: {reason}")
         return len(failures)
+
+
+def _disk_full(out: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"{out}: the disk is full ({reason}); make room and give the same command again: what is"
+        " finished is kept"
+    )
 
 
 def _plan(table: Table, request: Request) -> Plan:
@@ -114,9 +128,14 @@ def _plan(table: Table, request: Request) -> Plan:
 
 
 def _finished(planned: Plan, out: Path) -> dict[Job, dict[str, Any]]:
-    """Results that are there already."""
+    """Results that are there already, with all that was asked for."""
     found = {job: JobFolder.of(job, out).read_result(job) for job in planned.jobs}
-    return {job: result for job, result in found.items() if result is not None}
+    return {job: r for job, r in found.items() if r is not None and not _lacks_lpips(job, r)}
+
+
+def _lacks_lpips(job: Job, result: dict[str, Any]) -> bool:
+    """Whether LPIPS was to be measured and could not be, as its package was missing, say."""
+    return f"lpips_{job.config.lpips}" in result["metrics"].get("not_computed", {})
 
 
 def _list_jobs(planned: Plan, out: Path, results: dict[Job, dict[str, Any]]) -> None:
@@ -145,14 +164,18 @@ def _list_jobs(planned: Plan, out: Path, results: dict[Job, dict[str, Any]]) -> 
     print(f"{len(results)} of {len(planned.jobs)} jobs done" + (f"; {estimate}" if left else ""))
 
 
-def _run(planned: Plan, results: dict[Job, dict[str, Any]], options: Options) -> dict[Job, str]:
-    """Run the jobs without a result, add theirs to the results, and return why others failed."""
+def _run(
+    planned: Plan,
+    results: dict[Job, dict[str, Any]],
+    failures: dict[Job, str],
+    options: Options,
+) -> None:
+    """Run the jobs without a result, and add what they leave to the results or the failures."""
     out = options.out
     left = [job for job in planned.jobs if job not in results]
     print(f"{len(planned.jobs)} jobs, {len(results)} of them done; they lie in {out / 'jobs'}")
-    failures: dict[Job, str] = {}
     if not left:
-        return failures
+        return
     speeds = _speeds(results)
     progress = Progress(left, out, speeds)
     if options.engine == "ray":
@@ -175,10 +198,7 @@ def _run(planned: Plan, results: dict[Job, dict[str, Any]], options: Options) ->
         for job, outcome in ended:
             folder = JobFolder.of(job, out)
             if outcome.disk_full:
-                raise ValueError(
-                    f"{out}: the disk is full ({outcome.reason}); make room and give the same"
-                    " command again: what is finished is kept"
-                )
+                raise _disk_full(out, outcome.reason)
             if outcome.result is None:
                 failures[job] = outcome.reason
                 folder.write_failure(job, outcome.reason)
@@ -190,7 +210,6 @@ def _run(planned: Plan, results: dict[Job, dict[str, Any]], options: Options) ->
             psnr = outcome.result["metrics"]["mean"]["psnr"]
             seconds = outcome.result["metrics"]["train_seconds"]
             progress.ended(job, f"PSNR {psnr:.2f} dB, {duration(seconds)} of training")
-    return failures
 
 
 def _speeds(results: dict[Job, dict[str, Any]]) -> Speeds:
@@ -204,10 +223,10 @@ def _write(summary: Summary, out: Path) -> None:
     """Table, data and figures, in a folder of the table and the preset."""
     folder = out / f"{summary.table.name}-{summary.request.preset}"
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = figures.draw(summary, out, folder)
     write_whole(folder / "table.csv", summary.csv())
     write_whole(folder / "table.json", summary.json())
-    write_whole(folder / "table.md", summary.markdown(pictures))
+    write_whole(folder / "table.md", summary.markdown())  # should drawing fail
+    write_whole(folder / "table.md", summary.markdown(figures.draw(summary, out, folder)))
     print(summary.markdown().split("\n## Metrics")[0])
     print(f"done: {folder / 'table.md'}")
 

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -10,7 +12,7 @@ from typing import Any
 
 from reference_impl.reproduction import worker
 from reference_impl.reproduction.jobs import Job
-from reference_impl.reproduction.results import ROOT, JobFolder
+from reference_impl.reproduction.results import ROOT, JobFolder, is_disk_full
 from reference_impl.reproduction.worker import Outcome
 
 __all__ = ["Ended", "Look", "run_local", "run_ray"]
@@ -83,12 +85,13 @@ def run_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
-        from ray.exceptions import RayError
+        from ray.exceptions import RayError, RayTaskError
     except ImportError as error:
         raise ImportError('--engine ray needs: pip install "nerfreg[ray]"') from error
     # A cluster's nodes know nothing of this process's path.
     environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
     here: dict[str, Any] = {} if address else {"include_dashboard": False}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address or "local",
@@ -102,13 +105,18 @@ def run_ray(
         where = f"at {address}" if address else "on this machine"
         raise ValueError(f"--engine ray: no cluster {where}: {said[0]}") from error
     try:
-        there = ray.cluster_resources()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if gpus is None:
-            gpus = float(there.get("GPU", 0) > 0)
+            gpus = float(any(node.get("GPU", 0) > 0 for node in nodes))
         # Ray would wait for what never comes.
         for option, kind, asked in (("cpus", "CPU", cpus), ("gpus", "GPU", gpus)):
-            if asked > there.get(kind, 0):
-                raise ValueError(f"--{option} {asked}: the cluster has {there.get(kind, 0):g}")
+            most = max((node.get(kind, 0) for node in nodes), default=0)
+            if asked > most:
+                raise ValueError(
+                    f"--{option} {asked}: no node of the cluster has so many, {most:g} at most"
+                )
         on_gpu = {job: gpus if job.config.device != "cpu" else 0 for job in jobs}
         task = ray.remote(max_retries=RETRIES)(_attempt)
         started = time.time()
@@ -124,6 +132,10 @@ def run_ray(
                 job = pending.pop(reference)
                 try:
                     yield job, ray.get(reference)
+                except RayTaskError as error:
+                    cause = error.cause or error
+                    reason = f"Ray: {type(cause).__name__}: {cause}".strip().splitlines()[-1]
+                    yield job, Outcome(reason=reason, disk_full=is_disk_full(cause))
                 except RayError as error:
                     said = str(error).strip().splitlines() or [type(error).__name__]
                     yield job, Outcome(reason=f"Ray: {said[0]}")

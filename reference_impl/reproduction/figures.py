@@ -14,7 +14,7 @@ from reference_impl.reproduction.curves import crossing
 from reference_impl.reproduction.jobs import Job
 from reference_impl.reproduction.results import JobFolder
 from reference_impl.reproduction.summary import Summary, curves_of, psnr_of, seeds_mean
-from reference_impl.run_folder import picture_stem
+from reference_impl.run_folder import picture_stem, written_whole
 
 __all__ = ["draw"]
 
@@ -118,7 +118,5 @@ def _sheet(results: Results, scene: str, out: Path, path: Path) -> bool:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a PNG under a temporary name, then rename it."""
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, format="png", dpi=120)
-    partial.rename(path)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)

@@ -3,7 +3,8 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any, Literal
 from nerfreg import __version__
 from nerfreg.recipes import RECIPES
 from reference_impl.config import PRESETS, Config, resolve_steps, resolve_width
-from reference_impl.perceptual import check_networks
+from reference_impl.perceptual import check_networks, import_lpips
 from reference_impl.reproduction.tables import Table, Variant
 from reference_impl.scenes import Scene, SceneError, load_scene
+from reference_impl.scenes.outside import outside
 
 # A file up to this size counts by its content, a larger one by its size.
 SMALL_FILE = 2**20
@@ -114,6 +116,7 @@ def plan(table: Table, request: Request) -> Plan:
 
     Raises:
         ValueError: a number is too small, no scene is there, or weights of LPIPS cannot be used.
+        ImportError: LPIPS is to be measured, and its package is not installed.
     """
     for name in ("seeds", "steps"):
         least = int(name == "seeds")
@@ -121,9 +124,10 @@ def plan(table: Table, request: Request) -> Plan:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(request, name)}")
     if request.lpips_weights is not None:
         check_networks(LPIPS, str(request.lpips_weights))
+        import_lpips()
     jobs: list[Job] = []
     missing: dict[str, str] = {}
-    for scene in request.scenes or table.scenes:
+    for scene in dict.fromkeys(request.scenes or table.scenes):
         try:
             jobs += _scene_jobs(table, request, scene)
         except ValueError as error:
@@ -138,10 +142,12 @@ def find_scene(name: str, data: Path | None) -> str:
     """The folder of a scene, at most two folders deep below the data; ``"embedded"`` needs none.
 
     Raises:
-        ValueError: it is not there, or there are several.
+        ValueError: it is not there, or there are several; or it is a path.
     """
     if name == "embedded":
         return name
+    if name != Path(name).name or name == "..":
+        raise ValueError(f"scene {name}: expected the name of a folder below --data, not a path")
     if data is None:
         raise ValueError(f"scene {name} needs --data FOLDER with a folder {name} below it")
     places = [place.format(name) for place in PLACES]
@@ -154,15 +160,34 @@ def find_scene(name: str, data: Path | None) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash of a scene's files: names, and contents or, of large ones, sizes. Not of hidden ones."""
+    """Hash of a scene's files: names, and contents or, of large ones, sizes. Not of hidden ones.
+
+    Links are followed, and what the scene reads beside its folder counts.
+    """
     files: dict[str, str | int] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+    for place in (folder, *outside(folder)):
+        prefix = "" if place == folder else f"{os.path.relpath(place, folder.resolve())}/"
+        for path in _files(place):
             size = path.stat().st_size
-            small = size <= SMALL_FILE
-            files[name.as_posix()] = _sha256(path.read_bytes()) if small else size
+            content = _sha256(path.read_bytes()) if size <= SMALL_FILE else size
+            files[f"{prefix}{path.relative_to(place).as_posix()}"] = content
     return _digest(files)
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """Files below a folder, in order, or the file itself; not hidden ones, and no folder twice."""
+    if place.is_file():
+        yield place
+        return
+    seen: set[str] = set()
+    for root, folders, names in os.walk(place, followlinks=True):
+        seen.add(os.path.realpath(root))
+        shown = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [f for f in shown if os.path.realpath(Path(root) / f) not in seen]
+        for name in sorted(names):
+            path = Path(root) / name
+            if not name.startswith(".") and path.is_file():
+                yield path
 
 
 def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
@@ -172,7 +197,7 @@ def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
     config = PRESETS[request.preset](scene=path, steps=request.steps, device=request.device)
     if request.lpips_weights is not None:
         config = replace(config, lpips=LPIPS, lpips_weights=str(request.lpips_weights))
-    scene = _load(config, table)
+    scene = _load(config, table, name)
     width, height = scene.cameras.width, scene.cameras.height
     jobs: dict[str, Job] = {}
     for block in table.blocks:
@@ -195,13 +220,14 @@ def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
     return list(jobs.values())
 
 
-def _load(config: Config, table: Table) -> Scene:
+def _load(config: Config, table: Table, name: str) -> Scene:
     """The scene as the jobs will see it, at the paper's size if the preset is the paper's."""
     views = min(views for block in table.blocks for views in block.views)
     width = resolve_width(config)
-    if table.size and config.preset == "paper" and config.scene != "embedded":
+    size = table.size_of(name)
+    if size and config.preset == "paper":
         try:
-            return load_scene(config.scene, views, width=table.size[0], keypoints=False)
+            return load_scene(config.scene, views, width=size[0], keypoints=False)
         except SceneError:
             pass  # Smaller photographs than the paper's: as they come, and the table says so.
     return load_scene(config.scene, views, width=width, keypoints=False)

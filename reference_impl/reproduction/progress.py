@@ -1,5 +1,6 @@
 """How far the jobs are, one line each, and how long the rest will take."""
 
+import shutil
 import statistics
 import sys
 import time
@@ -23,8 +24,9 @@ class Speeds:
         self._known: dict[tuple[Any, ...], list[float]] = {}
 
     def learn(self, job: Job, result: Mapping[str, Any]) -> None:
-        """Remember how long a job took."""
-        speed = result["metrics"]["train_seconds"] / job.config.steps
+        """Remember how long a job took, with loading and measuring where that is known."""
+        whole = result.get("wall_seconds", result["metrics"]["train_seconds"])
+        speed = whole / job.config.steps
         for kind in self._kinds(job):
             self._known.setdefault(kind, []).append(speed)
 
@@ -38,7 +40,8 @@ class Speeds:
     @staticmethod
     def _kinds(job: Job) -> list[tuple[Any, ...]]:
         c = job.config
-        return [(c.preset, c.width, c.recipe, c.without), (c.preset, c.width), (c.preset,)]
+        often = c.preset, c.width, c.log.evaluate_every > 0
+        return [(*often, c.recipe, c.without), often, (c.preset,)]
 
 
 class Progress:
@@ -69,6 +72,9 @@ class Progress:
         self._clear()
         lines = [self.line(job) for job in running]
         lines.append(self.overall(running))
+        if self.terminal:  # a line that wraps would not be drawn over
+            width = shutil.get_terminal_size().columns - 1
+            lines = [line[:width] for line in lines]
         print("\n".join(lines), file=self.stream, flush=True)
         self.drawn = len(lines)
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from reference_impl.compare import read_metrics
 from reference_impl.config import load_config
 from reference_impl.reproduction.jobs import Job
+from reference_impl.session import SESSIONS
 
-__all__ = ["JobFolder", "collect", "is_disk_full", "write_whole"]
+__all__ = ["JobFolder", "code_fingerprint", "collect", "is_disk_full", "write_whole"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,6 +44,11 @@ class JobFolder:
     def output(self) -> Path:
         """What the trainer printed."""
         return self.path / "output.txt"
+
+    @property
+    def sessions(self) -> Path:
+        """With which code each attempt trained, and for how long if it came to its end."""
+        return self.path / "sessions.json"
 
     @property
     def result(self) -> Path:
@@ -87,6 +91,17 @@ class JobFolder:
         content = {**result, "checksum": _checksum(result)}
         write_whole(self.result, json.dumps(content, indent=2) + "\n")
         self.failure.unlink(missing_ok=True)
+
+    def read_sessions(self) -> list[dict[str, Any]]:
+        """Attempts so far: ``code`` of each, and ``seconds`` of those that came to their end."""
+        try:
+            return list(json.loads(self.sessions.read_text()))
+        except (OSError, ValueError, TypeError):
+            return []
+
+    def write_sessions(self, sessions: list[dict[str, Any]]) -> None:
+        """Keep the attempts."""
+        write_whole(self.sessions, json.dumps(sessions, indent=2) + "\n")
 
     def read_failure(self) -> str | None:
         """Why the last attempt failed; ``None`` where it did not."""
@@ -131,19 +146,36 @@ def collect(job: Job, folder: JobFolder) -> dict[str, Any]:
     curve = [[line["step"], line["seconds"], line[measured]] for line in log if measured in line]
     output = folder.output.read_text(errors="replace") if folder.output.is_file() else ""
     last = [config.steps, log[-1]["seconds"], metrics["mean"]["psnr"]]
+    attempts = folder.read_sessions()
+    codes = [attempt["code"] for attempt in attempts] or [code_fingerprint()]
+    lengths = [float(attempt["seconds"]) for attempt in attempts if "seconds" in attempt]
+    whole = bool(attempts) and len(lengths) == len(attempts)
     return {
         "job": job.title,
         "hash": job.hash,
-        "code": code_fingerprint(),
+        "code": " + ".join(dict.fromkeys(codes)),
         "preset": config.preset,
         "device": config.device,
         "precision": config.precision,
-        "torch": str(torch.__version__),
+        **_machine(folder.run),
+        # From start to end, with loading and measuring; of a job that was never cut short.
+        **({"wall_seconds": round(sum(lengths), 1)} if whole else {}),
         # Keypoints that test views helped to place, for instance.
         "warnings": sorted(set(re.findall(r"SupervisionWarning: (.+)", output))),
         "metrics": {**metrics, "scene": job.scene, "recipe": job.variant.name},
         # [step, seconds of training, PSNR]
         "curve": [*curve, last],
+    }
+
+
+def _machine(run: Path) -> dict[str, str]:
+    """What a run was trained with and on; several, where it went on elsewhere."""
+    path = run / SESSIONS
+    lines = path.read_text().splitlines() if path.is_file() else []
+    sessions = [json.loads(line) for line in lines]
+    return {
+        name: " + ".join(dict.fromkeys(str(session[name]) for session in sessions))
+        for name in ("torch", "processor", "threads")
     }
 
 
@@ -174,8 +206,8 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether there was no space left; some libraries say so in words alone."""
-    return os.strerror(errno.ENOSPC) in str(error)
+    """Whether there was no space left, or no more of one's own; some libraries use words alone."""
+    return any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
 
 
 def _checksum(result: dict[str, Any]) -> str:

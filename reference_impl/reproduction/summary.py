@@ -81,6 +81,7 @@ class Summary:
         if figure is None or figure.kind == "ablation":
             return []
         for_views = figure.kind == "views"
+        data_sets = {job.scene: data_set(r["metrics"]) for job, r in self.results.items()}
         found: list[dict[str, Any]] = []
         for scene in dict.fromkeys(job.scene for job in self.results):
             for axis in ("views",) if for_views else ("steps", "seconds"):
@@ -94,7 +95,8 @@ class Summary:
                     continue
                 for name, curve in curves.items():
                     given = scene, figure.baseline, name, base, curve
-                    found.append(_data_efficiency(*given) if for_views else _sooner(*given, axis))
+                    said = _data_efficiency(*given) if for_views else _sooner(*given, axis)
+                    found.append({**said, "data_set": data_sets[scene]})
         return [*found, *_mean_findings(found)]
 
     def departures(self) -> list[str]:
@@ -109,13 +111,16 @@ class Summary:
             )
         if request.steps:
             said.append(f"{request.steps} steps, as asked for, instead of the preset's")
-        if table.size:
-            sizes = {tuple(r["metrics"]["size"]) for r in self.results.values()} - {table.size}
-            said += [
-                f"photographs of {w}x{h} pixels, where the papers have {table.size[0]}x"
-                f"{table.size[1]}"
-                for w, h in sorted(sizes)
-            ]
+        sizes = {
+            (*result["metrics"]["size"], *theirs)
+            for job, result in self.results.items()
+            if (theirs := table.size_of(job.scene))
+        }
+        said += [
+            f"photographs of {w}x{h} pixels, where the papers have {width}x{height}"
+            for w, h, width, height in sorted(sizes)
+            if (w, h) != (width, height)
+        ]
         other = [scene for scene in request.scenes if scene not in table.scenes]
         if other:
             said.append(f"scenes that no paper's table has: {', '.join(other)}")
@@ -140,8 +145,12 @@ class Summary:
             ("code", "versions of the code"),
             ("device", "devices"),
             ("precision", "precisions"),
+            ("torch", "versions of torch"),
+            ("processor", "processors, so seconds do not compare"),
+            ("threads", "numbers of threads, so seconds do not compare"),
         ):
-            values = sorted({result[key] for result in self.results.values()})
+            found = (result.get(key, "").split(" + ") for result in self.results.values())
+            values = sorted({value for values in found for value in values if value})
             if len(values) > 1:
                 said.append(f"results of several {word}: {', '.join(values)}")
         return said
@@ -218,16 +227,16 @@ class Summary:
 def scene_means(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Means over scenes, one a seed, as if each were a run.
 
-    Over scenes that share views, steps and size, and of seeds that all of them have; where there is
-    one scene alone there is no mean.
+    Over scenes of one data set that share views, steps and size, and of seeds that all of them
+    have; where there is one scene alone there is no mean.
     """
     groups: dict[tuple[Any, ...], dict[int, dict[str, Mapping[str, Any]]]] = {}
     for m in metrics:
         setting = tuple(m[key] for key in compare.SETTING[1:-1])
-        seeds = groups.setdefault((*setting, tuple(m["size"])), {})
+        seeds = groups.setdefault((*setting, tuple(m["size"]), data_set(m)), {})
         seeds.setdefault(m["seed"], {})[m["scene"]] = m
     means: list[dict[str, Any]] = []
-    for setting, seeds in groups.items():
+    for (*setting, of), seeds in groups.items():
         scenes = {scene for runs in seeds.values() for scene in runs}
         for seed, runs in seeds.items():
             if len(scenes) < 2 or runs.keys() != scenes:
@@ -237,7 +246,7 @@ def scene_means(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             means.append(
                 {
                     **dict(zip(compare.SETTING[1:], setting, strict=True)),
-                    "scene": f"mean of {len(scenes)}",
+                    "scene": f"mean of {len(scenes)}" + (f" of {of}" if of else ""),
                     "seed": seed,
                     "mean": {
                         n: statistics.fmean(m["mean"][n] for m in runs.values()) for n in names
@@ -246,6 +255,12 @@ def scene_means(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 }
             )
     return means
+
+
+def data_set(metrics: Mapping[str, Any]) -> str:
+    """Name the data set that a scene is of, as its split begins: LLFF, DTU, Blender; "": none."""
+    before, colon, _ = metrics.get("split", "").partition(":")
+    return before.split()[0] if colon and before else ""
 
 
 def psnr_of(result: Mapping[str, Any]) -> float:
@@ -328,18 +343,23 @@ def _sooner(
 
 
 def _mean_findings(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Means over scenes, of those whose place is known."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    """Means over the scenes of a data set, of those whose place is known."""
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for finding in findings:
-        groups.setdefault((finding["variant"], finding["axis"]), []).append(finding)
+        key = finding["variant"], finding["axis"], finding["data_set"]
+        groups.setdefault(key, []).append(finding)
     means: list[dict[str, Any]] = []
-    for (name, axis), group in groups.items():
+    for (name, axis, of), group in groups.items():
         known = [finding for finding in group if not finding["bound"]]
         if len(group) < 2 or not known:
             continue
         ratio = statistics.fmean(finding["ratio"] for finding in known)
         rest = len(group) - len(known)
-        places = f"{len(known)} scenes" + (f" ({rest} more known as a bound alone)" if rest else "")
+        places = (
+            f"{len(known)} scenes"
+            + (f" of {of}" if of else "")
+            + (f" ({rest} more known as a bound alone)" if rest else "")
+        )
         what = (
             f"{statistics.fmean(finding['at'] for finding in known):.1f} views"
             if axis == "views"
@@ -347,9 +367,10 @@ def _mean_findings(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
         )
         means.append(
             {
-                "scene": f"mean of {len(known)}",
+                "scene": f"mean of {len(known)}" + (f" of {of}" if of else ""),
                 "variant": name,
                 "axis": axis,
+                "data_set": of,
                 "ratio": ratio,
                 "bound": bool(rest),
                 "words": f"mean over {places}, {name}: {what}",

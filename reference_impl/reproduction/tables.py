@@ -59,8 +59,8 @@ class Table:
         scenes: names of folders below ``--data``, or ``"embedded"``.
         blocks: what runs on each of the scenes. What a variant's recipe has not got on a scene is
             not left out there, and what is then twice the same runs once.
-        size: (width, height) that the paper's preset trains and measures at; ``None``: as the
-            scenes come.
+        size: (width, height) that the paper's preset trains and measures at; ``None``: that of
+            RegNeRF's protocol for each scene.
         points: evaluations on the way, evenly spread over the steps.
         published: names of the papers' tables to show beside it.
         figure: beside the image sheet.
@@ -76,6 +76,15 @@ class Table:
     published: tuple[str, ...] = ()
     figure: Figure | None = None
     notes: tuple[str, ...] = ()
+
+    def size_of(self, scene: str) -> tuple[int, int] | None:
+        """(width, height) for the paper's preset; ``None``: the scene as it comes."""
+        if scene == "embedded":
+            return None
+        if self.size:
+            return self.size
+        protocols = (PROTOCOLS[name] for name in ("llff-regnerf", "dtu", "blender-8"))
+        return next((protocol.size for protocol in protocols if scene in protocol.scenes), None)
 
 
 def _whole(*recipes: str) -> tuple[Variant, ...]:
@@ -276,7 +285,6 @@ TABLES = {
             ("embedded", *LLFF),
             (Block(_whole("mipnerf", "nerf", "dsnerf", "fewview"), (3,)),),
             points=25,
-            published=("convergence",),
             figure=Figure("convergence", baseline="mipnerf"),
             notes=(
                 "DS-NeRF compares with NeRF, and stops neither early; the learning rate falls here"

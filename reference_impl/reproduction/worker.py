@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,21 @@ from reference_impl.command_line import exit_code
 from reference_impl.config import Config, load_config, save_config
 from reference_impl.reproduction.jobs import Job
 from reference_impl.reproduction.lock import locked
-from reference_impl.reproduction.results import ROOT, JobFolder, collect, is_disk_full
+from reference_impl.reproduction.results import (
+    ROOT,
+    JobFolder,
+    code_fingerprint,
+    collect,
+    is_disk_full,
+)
 from reference_impl.train import train
 from reference_impl.watch import NonFiniteLossError
 
 __all__ = ["Outcome", "end", "outcome", "start"]
 
 NON_FINITE, DISK_FULL, STOPPED = 3, 4, 130
+# Options that say where a job finds what it reads.
+INPUTS = ("scene", "keypoints_cache", "lpips_weights")
 # Seconds that an orphan has for its last checkpoint.
 LAST_WORDS = 60
 
@@ -53,7 +62,8 @@ def start(job: Job, folder: JobFolder, threads: int) -> "subprocess.Popen[bytes]
     folder.path.mkdir(parents=True, exist_ok=True)
     save_config(replace(job.config, out=str(folder.run.resolve())), folder.config)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    # Unbuffered, so that the last line is what was said last, on whichever stream.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     with folder.output.open("wb") as output:
@@ -93,14 +103,25 @@ def outcome(job: Job, folder: JobFolder, code: int) -> Outcome:
 
 def work(folder: JobFolder) -> None:
     """Train, or go on from the last checkpoint."""
-    config = load_config(folder.config)
-    if checkpoints.any_saved(folder.run):
+    config, begun = load_config(folder.config), time.monotonic()
+    resumed = checkpoints.any_saved(folder.run)
+    session: dict[str, Any] = {"code": code_fingerprint()}
+    earlier = folder.read_sessions() if resumed else []
+    folder.write_sessions([*earlier, session])
+    if resumed:
+        # What decides nothing may have moved since: the data, or the weights of LPIPS.
+        path = folder.run / "config.json"
+        save_config(
+            replace(load_config(path), **{name: getattr(config, name) for name in INPUTS}), path
+        )
         train(Config(resume=str(folder.run), device=config.device))
-        return
-    # A run killed before its first checkpoint begins again: nothing in it is worth keeping.
-    if folder.run.exists():
-        shutil.rmtree(folder.run)
-    train(config)
+    else:
+        # A run killed before its first checkpoint begins again: nothing in it is worth keeping.
+        if folder.run.exists():
+            shutil.rmtree(folder.run)
+        train(config)
+    session["seconds"] = round(time.monotonic() - begun, 1)
+    folder.write_sessions([*earlier, session])
 
 
 def _leave_with_parent() -> None:
@@ -121,14 +142,20 @@ def main() -> int:
         with locked(folder.path, wait=True):
             return exit_code(lambda: _unless_full(folder))
     except KeyboardInterrupt as stopped:
-        print(f"error: {stopped}", file=sys.stderr)
+        _say(f"error: {stopped}")
         return STOPPED
     except NonFiniteLossError as error:
-        print(f"error: diverged: {error}", file=sys.stderr)
+        _say(f"error: diverged: {error}")
         return NON_FINITE
     except _DiskFullError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return DISK_FULL
+
+
+def _say(text: str) -> None:
+    """Print, or not: on a full disk the exit code has to do."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class _DiskFullError(Exception):

@@ -50,7 +50,7 @@ def load_dtu_rectified(
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         raise SceneError(folder, f"{len(missing)} of {N_VIEWS} photographs missing: {missing[0]} …")
-    calibration = _find(folder, ("Calibration/cal18", "cal18"))
+    calibration = calibration_folder(folder)
     if calibration is None:
         raise SceneError(
             folder, "no cameras: expected Calibration/cal18 or cal18 here, beside or above"
@@ -58,7 +58,7 @@ def load_dtu_rectified(
     cameras = [calibration / f"pos_{i + 1:03d}.txt" for i in range(N_VIEWS)]
     matrices = np.stack([_read_matrix(path) for path in cameras])
     intrinsics, c2w = decompose(calibration, matrices)
-    found = _find(folder, ("mask", f"idrmasks/{folder.name}/mask", f"idrmasks/{folder.name}"))
+    found = mask_folder(folder)
     masks = {i: found / f"{i:03d}.png" for i in range(N_VIEWS)} if found else {}
     masks = {i: path for i, path in masks.items() if path.is_file()}
     lacking = sorted(set(DTU.test) - masks.keys())
@@ -142,6 +142,16 @@ def is_scan(folder: Path) -> bool:
 def _scan(folder: Path) -> str:
     named = re.search(r"scan\d+$", folder.name)
     return named[0] if named else ""
+
+
+def calibration_folder(folder: Path) -> Path | None:
+    """Find the cameras of a scan of the release."""
+    return _find(folder, ("Calibration/cal18", "cal18"))
+
+
+def mask_folder(folder: Path) -> Path | None:
+    """Find the masks of a scan of the release."""
+    return _find(folder, ("mask", f"idrmasks/{folder.name}/mask", f"idrmasks/{folder.name}"))
 
 
 def _find(folder: Path, names: tuple[str, ...]) -> Path | None:

@@ -61,6 +61,38 @@ def test_other_settings_are_other_groups(other):
     assert len(rows([result(), result(seed=1, **other)])) == 2
 
 
+def test_a_run_that_was_stopped_is_no_repetition():
+    """Measured half-way, it would spoil the mean of those that ended."""
+    found = rows([result(step=100), result(seed=1, step=50)])
+    assert [row.split(" | ")[3] for row in found] == ["50 of 100", "100"]
+
+
+def test_other_options_are_other_groups(tmp_path, capsys):
+    """And the table names those that differ, not those that all have."""
+    runs = [write_run(tmp_path / name, seed=i) for i, name in enumerate("abc")]
+    for run, keypoints in zip(runs, ("auto", "auto", "none"), strict=True):
+        config = {"seed": run.name, "keypoints": keypoints, "rays": 8, "model": {"width": 4}}
+        (run / "config.json").write_text(json.dumps(config))
+    compare(runs)
+    head, _, *body = capsys.readouterr().out.splitlines()
+    assert "| size | options | runs |" in head
+    assert [row.split(" | ")[6:8] for row in body] == [
+        ["keypoints auto", "2"],
+        ["keypoints none", "1"],
+    ]
+
+
+def test_a_seed_that_is_there_twice_is_noted(tmp_path, capsys):
+    compare([write_run(tmp_path / name) for name in "ab"])
+    assert "note: room, nerf, 3 views: seed 0 is there 2 times" in capsys.readouterr().out
+
+
+def test_a_mean_of_fewer_runs_says_of_how_many():
+    some = result(seed=1, mean={"psnr": 21.0, "ssim": 0.6, "lpips_vgg": 0.3})
+    (row,) = rows([result(), some])
+    assert row.split(" | ")[-2] == "0.300 (1 of 2)"
+
+
 def test_a_run_given_twice_is_refused(tmp_path, capsys):
     run = write_run(tmp_path / "run")
     with pytest.raises(ValueError, match="run: given twice"):

@@ -43,6 +43,18 @@ def test_ssim_is_scikit_images_over_the_valid_region():
     assert metrics.ssim(truth, truth) == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("size", "lacking"),
+    [((11, 20), set()), ((20, 10), {"ssim"}), ((6, 9), {"ssim", "ssim_released"})],
+)
+def test_images_smaller_than_a_window_have_no_number(size, lacking):
+    """Instead of one of another window under the same name."""
+    image = torch.rand(*size, 3)
+    found = metrics.measure(image, image)
+    assert {"ssim", "ssim_released"} - found.keys() == lacking
+    assert metrics.too_small(size[1], size[0]).keys() == lacking
+
+
 def test_depth_errors_by_hand():
     depth, truth = torch.tensor([1.0, 3.0, 4.5]), torch.tensor([2.0, 2.0, 5.0])
     assert metrics.depth_mae(depth, truth) == pytest.approx(2.5 / 3)

@@ -8,9 +8,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
 from reference_impl import reproduce
-from reference_impl.config import LogConfig, OptimizerConfig, save_config
+from reference_impl.config import LogConfig, OptimizerConfig, load_config, save_config
 from reference_impl.reproduce import Options
 from reference_impl.reproduction import engines, worker
 from reference_impl.reproduction.jobs import Plan
@@ -80,6 +81,59 @@ def test_what_is_finished_is_skipped(tmp_path, jobs, instead, capsys):
     assert "21.000 ± 1.414" in capsys.readouterr().out
     assert reproduce.reproduce(Options(out=tmp_path)) == 0
     assert ran == [jobs[1]], "now all are"
+
+
+def test_a_result_without_the_lpips_asked_for_is_not_finished(tmp_path, monkeypatch, instead):
+    """Its package may be there by now."""
+    job = tiny_job(lpips="vgg")
+    monkeypatch.setattr(reproduce, "plan", lambda table, request: Plan((job,), {}))
+    lacking = result_of(job)
+    lacking["metrics"]["not_computed"] = {"lpips_vgg": "LPIPS needs: pip install"}
+    JobFolder.of(job, tmp_path).write_result(lacking)
+    ran = instead(Outcome(result_of(job)))
+    assert reproduce.reproduce(Options(out=tmp_path)) == 0
+    assert ran == [job]
+    small = result_of(job)
+    small["metrics"]["not_computed"] = {"lpips": "images of 24x18 pixels"}
+    JobFolder.of(job, tmp_path).write_result(small)
+    reproduce.reproduce(Options(out=tmp_path))
+    assert ran == [job], "what images are too small for will never come"
+
+
+def test_a_stopped_command_leaves_the_table_of_what_is_done(tmp_path, jobs, monkeypatch):
+    def stopped(jobs, out, **options):
+        yield jobs[0], Outcome(result_of(jobs[0]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines, "run_local", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.reproduce(Options(out=tmp_path))
+    text = (tmp_path / "embedded-small" / "table.md").read_text()
+    assert "1 of 2 jobs finished" in text
+    assert "- 1 of 2 jobs have not run yet" in text
+
+
+def test_numbers_are_written_even_if_a_figure_cannot_be_drawn(tmp_path, jobs, monkeypatch):
+    for job in jobs:
+        finish(job, tmp_path)
+
+    def fail(*given):
+        raise OSError("no such folder")
+
+    monkeypatch.setattr(reproduce.figures, "draw", fail)
+    with pytest.raises(OSError, match="no such folder"):
+        reproduce.reproduce(Options(out=tmp_path))
+    assert "2 of 2 jobs finished" in (tmp_path / "embedded-small" / "table.md").read_text()
+
+
+def test_a_disk_that_is_full_for_the_command_itself_is_told(tmp_path, jobs, instead, monkeypatch):
+    def full(self, job, reason):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(JobFolder, "write_failure", full)
+    instead(Outcome(reason="killed"))
+    with pytest.raises(ValueError, match=r"the disk is full .* give the same command again"):
+        reproduce.reproduce(Options(out=tmp_path))
 
 
 def test_a_failed_job_is_tried_again(tmp_path, jobs, instead):
@@ -174,6 +228,23 @@ class TestWork:
         work(folder)
         assert self.steps(folder) == [2, 4, 6]
         assert outcome(job, folder, 0).result["metrics"]["mean"] == whole["metrics"]["mean"]
+
+    def test_goes_on_where_the_data_lie_now(self, job, folder, tmp_path):
+        train(replace(job.config, out=str(folder.run)))
+        moved = replace(job.config, out=str(folder.run), lpips_weights=str(tmp_path / "moved"))
+        save_config(moved, folder.config)
+        work(folder)
+        assert load_config(folder.run / "config.json").lpips_weights == str(tmp_path / "moved")
+
+    def test_says_which_code_trained_it_and_on_what(self, job, folder, monkeypatch):
+        for code in ("old", "new"):
+            monkeypatch.setattr(worker, "code_fingerprint", lambda code=code: code)
+            work(folder)
+        result = outcome(job, folder, 0).result
+        assert result["code"] == "old + new"
+        assert result["threads"] == str(torch.get_num_threads())
+        assert result["processor"]
+        assert result["wall_seconds"] >= result["metrics"]["train_seconds"]
 
     def test_begins_again_where_there_is_no_checkpoint(self, job, folder):
         folder.run.mkdir()

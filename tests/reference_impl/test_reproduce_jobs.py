@@ -1,5 +1,7 @@
 """Tables as data, and what they come to with the scenes at hand."""
 
+import json
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -17,6 +19,7 @@ from reference_impl.reproduction.jobs import Request, find_scene, fingerprint, p
 from reference_impl.reproduction.published import PUBLISHED
 from reference_impl.reproduction.tables import TABLES, Block, Table, Variant
 from reference_impl.scenes import load_scene
+from reference_impl.scenes.outside import outside
 from tests.reference_impl.tiny_jobs import tiny_job
 
 EMBEDDED = Request(scenes=("embedded",), seeds=1)
@@ -112,7 +115,15 @@ class TestHash:
 
 
 class TestLpips:
-    def test_is_measured_where_its_weights_are_given(self, tmp_path):
+    def test_a_missing_package_is_told_before_anything_runs(self, tmp_path, monkeypatch):
+        weights = tmp_path / "lpips.safetensors"
+        save_file({"vgg.x": torch.zeros(1)}, weights, {"format": WEIGHTS_FORMAT})
+        monkeypatch.setitem(sys.modules, "lpips", None)
+        with pytest.raises(ImportError, match=r'pip install "nerfreg\[lpips\]"'):
+            plan(TABLES["embedded"], Request(lpips_weights=weights))
+
+    def test_is_measured_where_its_weights_are_given(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(planning, "import_lpips", lambda: None)
         weights = tmp_path / "lpips.safetensors"
         save_file({"vgg.x": torch.zeros(1)}, weights, {"format": WEIGHTS_FORMAT})
         without, with_it = (
@@ -144,6 +155,38 @@ class TestFingerprint:
         (tmp_path / "other").rename(tmp_path / "large")
         assert fingerprint(tmp_path) == before
 
+    def test_follows_links_once(self, tmp_path):
+        scene, elsewhere = tmp_path / "scene", tmp_path / "photographs"
+        scene.mkdir()
+        elsewhere.mkdir()
+        (elsewhere / "a.png").write_text("a")
+        (scene / "images").symlink_to(elsewhere)
+        (elsewhere / "back").symlink_to(scene)
+        before = fingerprint(scene)
+        (elsewhere / "a.png").write_text("b")
+        assert fingerprint(scene) != before
+
+    def test_sees_the_masks_of_a_scan_that_lie_beside_it(self, tmp_path):
+        scan, masks = tmp_path / "Rectified" / "scan8", tmp_path / "idrmasks" / "scan8"
+        scan.mkdir(parents=True)
+        before = fingerprint(scan)
+        masks.mkdir(parents=True)
+        (masks / "000.png").write_text("x")
+        assert fingerprint(scan) != before
+
+    def test_sees_photographs_that_are_named_elsewhere(self, tmp_path):
+        scene = tmp_path / "scene"
+        scene.mkdir()
+        (tmp_path / "a.png").write_text("a")
+        frames = {"frames": [{"file_path": "../a.png"}, {"file_path": "../missing.png"}, {}]}
+        (scene / "transforms.json").write_text(json.dumps(frames))
+        assert outside(scene) == []  # one frame says nothing: loading the scene will tell
+        (scene / "transforms.json").write_text(json.dumps({"frames": frames["frames"][:2]}))
+        assert outside(scene) == [tmp_path / "a.png"]
+        before = fingerprint(scene)
+        (tmp_path / "a.png").write_text("b")
+        assert fingerprint(scene) != before
+
     def test_does_not_see_hidden_files(self, tmp_path):
         before = fingerprint(tmp_path)
         (tmp_path / ".cache").mkdir()
@@ -162,6 +205,11 @@ class TestScenes:
             find_scene("fern", tmp_path)
         with pytest.raises(ValueError, match="scene fern needs --data FOLDER"):
             find_scene("fern", None)
+
+    @pytest.mark.parametrize("name", ["llff/fern", "/fern", ".."])
+    def test_are_names_and_not_paths(self, tmp_path, name):
+        with pytest.raises(ValueError, match="expected the name of a folder"):
+            find_scene(name, tmp_path)
 
     def test_of_one_name_are_not_chosen_between(self, tmp_path):
         for place in ("a", "b"):
@@ -205,6 +253,17 @@ class TestPlan:
         table = replace(TABLES["llff3"], size=(60, 45))
         planned = plan(table, Request("paper", 1, llff, ("fern",)))
         assert planned.jobs[0].config.width == 60
+
+    def test_a_scene_given_twice_runs_once(self):
+        jobs = plan(TABLES["embedded"], Request(seeds=1, scenes=("embedded", "embedded"))).jobs
+        assert len({job.name for job in jobs}) == len(jobs) == 4
+
+    def test_a_table_of_several_data_sets_has_each_at_its_papers_size(self):
+        for name in ("ablation", "data-efficiency", "convergence"):
+            sizes = [TABLES[name].size_of(s) for s in ("fern", "scan8", "fox", "embedded")]
+            assert sizes == [(504, 378), (400, 300), None, None]
+        assert TABLES["dsnerf-llff"].size_of("fern") == (1008, 756)
+        assert TABLES["llff3"].size_of("embedded") is None
 
     def test_none_of_the_scenes_is_an_error(self, tmp_path):
         with pytest.raises(ValueError, match=r"--table llff3: none of its scenes.* needs --data"):

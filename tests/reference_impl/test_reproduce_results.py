@@ -80,6 +80,7 @@ class TestFullDisk:
     def test_is_known_by_its_words(self):
         """Some libraries wrap the system's error."""
         assert is_disk_full(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        assert is_disk_full(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)))
         assert is_disk_full(RuntimeError("I/O error: No space left on device (os error 28)"))
         assert not is_disk_full(OSError(errno.EACCES, os.strerror(errno.EACCES)))
 
@@ -144,6 +145,14 @@ class TestProgress:
         assert (speeds.seconds(job), speeds.seconds(other)) == (6.0, 60.0)
         assert speeds.seconds(tiny_job(preset="paper")) is None
         assert Progress([job, other], tmp_path, speeds).remaining([]) == 66.0
+
+    def test_a_report_fits_the_terminal(self, job, tmp_path, monkeypatch):
+        """Or it would wrap, and not be drawn over whole."""
+        monkeypatch.setenv("COLUMNS", "20")
+        stream = io.StringIO()
+        stream.isatty = lambda: True
+        Progress([job], tmp_path, Speeds(), stream).look([job])
+        assert all(len(line) < 20 for line in stream.getvalue().splitlines())
 
     def test_on_a_terminal_the_last_report_is_drawn_over(self, job, tmp_path):
         stream = io.StringIO()

@@ -79,6 +79,11 @@ class TestMeans:
         assert scene_means([one]) == []
         assert scene_means([one, {**self.metrics("b", 0, 3), "size": [9, 9]}]) == []
 
+    def test_are_of_one_data_set_each(self):
+        splits = {"a": "LLFF as RegNeRF: 3", "b": "LLFF as RegNeRF: 3", "c": "DTU: 3", "d": "3"}
+        given = [{**self.metrics(s, 0, 10.0), "split": split} for s, split in splits.items()]
+        assert [m["scene"] for m in scene_means(given)] == ["mean of 2 of LLFF"]
+
     def test_are_of_the_metrics_that_all_scenes_have(self):
         one, other = self.metrics("a", 0, 1), self.metrics("b", 0, 3)
         one = {**one, "mean": {**one["mean"], "depth_mae": 1.0}}
