@@ -36,9 +36,9 @@ METRICS = (
     "depth_mae",
     "depth_error",
 )
-# What must agree for runs to be repetitions of one another, and all other options but these, which
-# decide nothing or are compared by what they came to.
+# What must agree for runs to be repetitions of one another.
 SETTING = ("scene", "recipe", "views", "steps", "evaluated_on", "size")
+# So must all options but these, which decide nothing or are compared by what they came to.
 NO_OPTIONS = (
     *("seed", "out", "resume", "scene", "keypoints_cache", "lpips", "lpips_weights"),
     *("dry_run", "log", "recipe", "without", "views", "steps", "evaluate_on", "width"),
@@ -106,7 +106,9 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for setting, runs in alike.items():
         given = [run.get("options", {}) for run in runs]
         names = sorted({name for options in given for name in options})
-        differ = [name for name in names if len({options.get(name) for options in given}) > 1]
+        # An option that older runs do not know is no difference.
+        values = {name: {options[name] for options in given if name in options} for name in names}
+        differ = [name for name in names if len(values[name]) > 1]
         for run, options in zip(runs, given, strict=True):
             own = ", ".join(f"{name} {options.get(name, 'unknown')}" for name in differ)
             key = (*setting, run.get("step", run["steps"]), own)

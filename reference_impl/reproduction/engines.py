@@ -105,7 +105,7 @@ def run_ray(
         where = f"at {address}" if address else "on this machine"
         raise ValueError(f"--engine ray: no cluster {where}: {said[0]}") from error
     try:
-        if threading.current_thread() is threading.main_thread():
+        if on_sigterm is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if gpus is None:
