@@ -144,7 +144,7 @@ def train(config: Config, command: str = "") -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             draw_preview(run.scene, sampler.patches, folder / PREVIEW, seed=config.seed)
             print(f"picture   {folder / PREVIEW}\ndone: {folder}")
-        fabric.barrier()
+        part(fabric)
         return folder
 
     optimizer = torch.optim.Adam(model.parameters(), lr=config.optimizer.lr_start)
@@ -266,17 +266,30 @@ def train(config: Config, command: str = "") -> Path:
                 started += time.perf_counter() - paused  # looking is no training
             if stop.agreed(fabric, look=done % config.log.every == 0):
                 save(done)
-                fabric.barrier()  # who leaves first ends the others, also one that is saving
+                part(fabric)
                 raise KeyboardInterrupt(f"stopped at step {done}; go on with --resume {folder}")
             if done % config.log.checkpoint_every == 0 or done == config.steps:
                 save(done)
+    seconds = time.perf_counter() - started
+    part(fabric)
     if fabric.is_global_zero:
-        seconds = time.perf_counter() - started
         fabric.print(f"rendering the {config.evaluate_on} views")
         result = evaluate_run(folder, model, run, space, step=config.steps, seconds=seconds)
         fabric.print(summary(result))
         fabric.print(f"done: {folder}")
     return folder
+
+
+def part(fabric: Fabric) -> None:
+    """Wait until all processes are here, then let each go its own way.
+
+    Fabric ends all processes as soon as one fails, and one that only leaves may fail: the threads
+    through which it talked can abort an interpreter that is closing. The first process would die
+    of that while it saves, or renders the test views.
+    """
+    fabric.barrier()
+    if fabric.world_size > 1:
+        torch.distributed.destroy_process_group()
 
 
 def shares_line(found: GradientShares, step: int, seconds: float) -> dict[str, Any]:
