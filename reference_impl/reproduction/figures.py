@@ -1,10 +1,12 @@
 """The figures of a table, and an image sheet a scene."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -19,6 +21,7 @@ from reference_impl.run_folder import picture_stem, written_whole
 __all__ = ["draw"]
 
 Results = Mapping[Job, dict[str, Any]]
+Panel = Callable[[Axes, Results, str, str, Mapping[str, str]], None]
 
 
 def draw(summary: Summary, out: Path, folder: Path) -> list[str]:
@@ -30,26 +33,60 @@ def draw(summary: Summary, out: Path, folder: Path) -> list[str]:
         folder: for the pictures.
     """
     made: list[str] = []
-    kinds = {"views": _views, "convergence": _convergence, "ablation": _ablation}
-    for scene in dict.fromkeys(job.scene for job in summary.results):
-        figure = summary.table.figure
+    results, figure = summary.results, summary.table.figure
+
+    def save(drawn: Figure, name: str) -> None:
+        _save(drawn, folder / name)
+        made.append(name)
+
+    scenes = list(dict.fromkeys(job.scene for job in results))
+    panels = _PANELS.get(figure.kind, ()) if figure is not None else ()
+    for scene in scenes:
         if figure is not None:
-            drawn = kinds[figure.kind](summary.results, scene, figure.baseline)
-            name = f"{figure.kind}-{scene}.png"
-            _save(drawn, folder / name)
-            made.append(name)
-        if _sheet(summary.results, scene, out, folder / f"images-{scene}.png"):
+            drawn = (
+                _grid(results, [(panel, scene) for panel in panels], figure.baseline)
+                if panels
+                else _ablation(results, scene)
+            )
+            save(drawn, f"{figure.kind}-{scene}.png")
+        if _sheet(results, scene, out, folder / f"images-{scene}.png"):
             made.append(f"images-{scene}.png")
+    if figure is not None and panels and len(scenes) > 1:
+        together = [(panels[0], scene) for scene in scenes]
+        save(_grid(results, together, figure.baseline), f"{figure.kind}.png")
     return made
 
 
-def _views(results: Results, scene: str, baseline: str) -> Figure:
+def _grid(results: Results, panels: Sequence[tuple[Panel, str]], baseline: str) -> Figure:
+    """Panels in rows of at most three, with one legend; a variant's colour is the same in all."""
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    size = (6, 4) if columns == 1 else (4.5 * columns, 3.5 * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    names = dict.fromkeys(job.variant.name for job in results)
+    colours = {name: f"C{i}" for i, name in enumerate(names)}
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    lines: dict[str, Any] = {}
+    for axes, (panel, scene) in zip(grid, panels, strict=False):
+        panel(axes, results, scene, baseline, colours)
+        axes.set(title=scene)
+        handles, labels = axes.get_legend_handles_labels()
+        lines.update(zip(labels, handles, strict=True))
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    shown = [name for name in colours if name in lines]
+    handles = [lines[name] for name in shown]
+    figure.legend(handles, shown, loc="outside lower center", ncols=len(shown))
+    return figure
+
+
+def _views(
+    axes: Axes, results: Results, scene: str, baseline: str, colours: Mapping[str, str]
+) -> None:
     """PSNR against views; where the baseline reaches what others have with their fewest."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
     curves = curves_of(results, scene)
     for name, (xs, ys) in curves.items():
-        axes.plot(xs, ys, marker="o", label=name)
+        axes.plot(xs, ys, marker="o", label=name, color=colours[name])
     for name, (xs, ys) in curves.items() if baseline in curves else ():
         found = crossing(*curves[baseline], ys[0])
         if name == baseline or found.at is None:
@@ -58,30 +95,37 @@ def _views(results: Results, scene: str, baseline: str) -> Figure:
         axes.plot([found.at], [ys[0]], marker="x", color="black", linestyle="none")
         note = f"{found.words()} views"
         axes.annotate(note, (found.at, ys[0]), (5, -12), textcoords="offset points")
-    axes.set(title=scene, xlabel="training views", ylabel="test PSNR, dB")
+    axes.set(xlabel="training views", ylabel="test PSNR, dB")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
-    return figure
 
 
-def _convergence(results: Results, scene: str, baseline: str) -> Figure:
-    """PSNR against iterations and against seconds; the baseline's best as a line."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, seconds in zip(figure.subplots(1, 2, sharey=True), (False, True), strict=True):
-        curves = seeds_mean(results, scene, seconds=seconds)
-        for name, curve in curves.items():
-            axes.plot(*curve, marker=".", label=name)
-        if baseline in curves:
-            axes.axhline(max(curves[baseline][1]), linestyle="dotted", color="grey")
-        axes.set(title=scene, xlabel="seconds of training" if seconds else "steps")
-    figure.axes[0].set_ylabel("test PSNR, dB")
-    figure.axes[0].legend()
-    return figure
+def _convergence(
+    axes: Axes,
+    results: Results,
+    scene: str,
+    baseline: str,
+    colours: Mapping[str, str],
+    *,
+    seconds: bool,
+) -> None:
+    """PSNR on the way; the baseline's best as a line."""
+    curves = seeds_mean(results, scene, seconds=seconds)
+    for name, curve in curves.items():
+        axes.plot(*curve, marker=".", label=name, color=colours[name])
+    if baseline in curves:
+        axes.axhline(max(curves[baseline][1]), linestyle="dotted", color="grey")
+    axes.set(xlabel="seconds of training" if seconds else "steps", ylabel="test PSNR, dB")
 
 
-def _ablation(results: Results, scene: str, baseline: str) -> Figure:
+# What a scene's figure has side by side; the first is in the figure of all scenes, too.
+_PANELS: Mapping[str, tuple[Panel, ...]] = {
+    "views": (_views,),
+    "convergence": (partial(_convergence, seconds=False), partial(_convergence, seconds=True)),
+}
+
+
+def _ablation(results: Results, scene: str) -> Figure:
     """A bar for each variant, with the deviation over seeds."""
-    del baseline
     values: dict[str, list[float]] = {}
     for job, result in results.items():
         if job.scene == scene:

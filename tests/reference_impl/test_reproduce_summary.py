@@ -8,6 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from reference_impl.reproduction import figures
 from reference_impl.reproduction.curves import crossing, speed_up
 from reference_impl.reproduction.figures import draw
 from reference_impl.reproduction.jobs import Plan, Request
@@ -235,6 +236,34 @@ class TestFigures:
         assert made == [*own, "images-embedded.png"]
         assert all(iio.imread(tmp_path / name).shape[1] > 100 for name in made)
         assert not list(tmp_path.glob(".*"))
+
+    @pytest.mark.parametrize(
+        ("table", "names"),
+        [
+            ("data-efficiency", ["views-fern.png", "views-horns.png", "views.png"]),
+            ("convergence", ["convergence-fern.png", "convergence-horns.png", "convergence.png"]),
+            ("ablation", ["ablation-fern.png", "ablation-horns.png"]),
+        ],
+    )
+    def test_several_scenes_have_one_together(self, table, names, tmp_path):
+        """A variant has one colour in all panels, also where a scene lacks the first."""
+        jobs = [
+            tiny_job("fern"),
+            tiny_job("fern", recipe="fewview"),
+            tiny_job("horns", recipe="fewview"),
+        ]
+        assert draw(summary(table, dict.fromkeys(jobs, 10.0)), tmp_path, tmp_path) == names
+
+    def test_a_figure_has_a_panel_for_each_scene_and_one_legend(self):
+        scenes = ["fern", "flower", "horns", "fox"]
+        jobs = [tiny_job(scene, recipe="fewview") for scene in scenes]
+        jobs.insert(0, tiny_job("horns"))
+        results = {job: result_of(job) for job in jobs}
+        panels = [(figures._views, scene) for scene in scenes]
+        drawn = figures._grid(results, panels, "mipnerf")
+        assert [axes.get_title() for axes in drawn.axes] == scenes
+        assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["mipnerf", "fewview"]
+        assert {axes.lines[-1].get_color() for axes in (drawn.axes[0], drawn.axes[3])} == {"C1"}
 
     def test_images_of_runs_elsewhere_are_no_error(self, tmp_path):
         assert draw(summary("embedded", {tiny_job(): 10.0}), tmp_path, tmp_path) == []
