@@ -266,6 +266,15 @@ def test_freenerf_opens_its_mask_in_time_and_watches_the_nearest_samples(
     assert loss(density, edges[:, :-1], edges[:, 1:]).item() == pytest.approx(by_rank.item())
 
 
+@pytest.mark.parametrize(
+    ("n_views", "steps"), [(1, 600), (3, 600), (4, 450), (6, 300), (9, 200), (20, 90)]
+)
+def test_fewview_opens_its_mask_sooner_with_more_views(n_views, steps):
+    """More photographs need less of it: docs/results.md, how the settings were chosen."""
+    recipe = RECIPES["fewview"](forward_facing=False, n_views=n_views, n_steps=1000)
+    assert recipe.frequency_mask == FrequencyMask(steps, start=0.0)
+
+
 def test_infonerf_weighs_as_released_beside_a_sum_over_rgb():
     """Kim et al., CVPR 2022: 0.001, and 2e-5 halved every 5000 steps, beside a mean over RGB."""
     recipe = RECIPES["infonerf"](forward_facing=False, n_views=4, n_steps=50_000)
