@@ -59,7 +59,7 @@ def draw(summary: Summary, out: Path, folder: Path) -> list[str]:
 
 def _grid(results: Results, panels: Sequence[tuple[Panel, str]], baseline: str) -> Figure:
     """Panels in rows of at most three, with one legend; a variant's colour is the same in all."""
-    columns = min(len(panels), 3)
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
     size = (6, 4) if columns == 1 else (4.5 * columns, 3.5 * rows)
     figure = Figure(figsize=size, layout="constrained")
@@ -89,7 +89,7 @@ def _views(
         axes.plot(xs, ys, marker="o", label=name, color=colours[name])
     for name, (xs, ys) in curves.items() if baseline in curves else ():
         found = crossing(*curves[baseline], ys[0])
-        if name == baseline or found.at is None:
+        if name == baseline or found.at is None or found.at_start:
             continue
         axes.hlines(ys[0], xs[0], found.at, linestyles="dotted", color="grey")
         axes.plot([found.at], [ys[0]], marker="x", color="black", linestyle="none")

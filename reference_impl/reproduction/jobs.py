@@ -55,6 +55,14 @@ class Job:
         c = self.config
         return f"{self.scene}, {self.variant.name}, {c.views} views, seed {c.seed}"
 
+    @property
+    def takes_depth(self) -> bool:
+        """Whether depth from elsewhere trains it; what is amiss with that matters to it alone."""
+        make, c = RECIPES[self.config.recipe], self.config
+        recipe = make(forward_facing=False, n_views=c.views, n_steps=1)
+        terms = {*recipe.keypoint_terms, *recipe.pair_terms}
+        return bool(terms - {*self.variant.without})
+
     @cached_property
     def hash(self) -> str:
         """Of all that decides the result, and of nothing else: not of paths, not of the log.

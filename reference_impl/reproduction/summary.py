@@ -133,7 +133,12 @@ class Summary:
         if still:
             said.append(f"{still} of {len(jobs)} jobs have not run yet")
         said += sorted(
-            {f"{j.scene}: {text}" for j, r in self.results.items() for text in r["warnings"]}
+            {
+                f"{job.scene}: {text}"
+                for job, result in self.results.items()
+                if job.takes_depth
+                for text in result["warnings"]
+            }
         )
         missing = {
             f"{what} not computed: {why}"

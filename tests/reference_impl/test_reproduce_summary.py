@@ -131,14 +131,28 @@ class TestTable:
         done, open_job = tiny_job(), tiny_job(seed=1)
         result = result_of(done)
         result["metrics"]["not_computed"] = {"lpips": "no weights"}
-        result["warnings"] = ["a test view helped"]
         table = summary("llff3", {done: result}, steps=6, scenes=("embedded",))
         said = replace(table, plan=Plan((done, open_job), {})).departures()
         assert "1 of 2 jobs have not run yet" in said
         assert "6 steps, as asked for, instead of the preset's" in said
         assert "scenes that no paper's table has: embedded" in said
         assert "lpips not computed: no weights" in said
-        assert "embedded: a test view helped" in said
+
+    @pytest.mark.parametrize(
+        ("recipe", "without", "matters"),
+        [
+            ("fewview", "", True),
+            ("fewview", "occlusion", True),
+            ("fewview", "depth_kl", False),
+            ("mipnerf", "", False),
+        ],
+    )
+    def test_repeats_what_is_amiss_with_keypoints_where_they_train(self, recipe, without, matters):
+        job = tiny_job(recipe=recipe, without=without)
+        result = result_of(job)
+        result["warnings"] = ["a test view helped"]
+        said = summary("embedded", {job: result}).departures()
+        assert ("embedded: a test view helped" in said) == matters
 
     def test_says_when_different_code_made_the_results(self):
         a, b = tiny_job(), tiny_job(seed=1)
