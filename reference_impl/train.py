@@ -6,6 +6,7 @@ $ python reference_impl/train.py --scene PATH --dry-run   look before you train
 $ python reference_impl/train.py --resume RUN             go on where a run stopped
 """
 
+import gc
 import json
 import math
 import sys
@@ -266,11 +267,13 @@ def train(config: Config, command: str = "") -> Path:
                 started += time.perf_counter() - paused  # looking is no training
             if stop.agreed(fabric, look=done % config.log.every == 0):
                 save(done)
+                del wrapped
                 part(fabric)
                 raise KeyboardInterrupt(f"stopped at step {done}; go on with --resume {folder}")
             if done % config.log.checkpoint_every == 0 or done == config.steps:
                 save(done)
     seconds = time.perf_counter() - started
+    del wrapped
     part(fabric)
     if fabric.is_global_zero:
         fabric.print(f"rendering the {config.evaluate_on} views")
@@ -286,9 +289,13 @@ def part(fabric: Fabric) -> None:
     Fabric ends all processes as soon as one fails, and one that only leaves may fail: the threads
     through which it talked can abort an interpreter that is closing. The first process would die
     of that while it saves, or renders the test views.
+
+    What DDP wrapped must be gone by now: were it the last to hold the group, its end would wait for
+    those threads, and they for the interpreter's lock.
     """
     fabric.barrier()
     if fabric.world_size > 1:
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 

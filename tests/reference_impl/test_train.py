@@ -383,6 +383,12 @@ def test_gradients_of_two_processes_are_the_mean_and_only_the_first_writes(tmp_p
         "        save_file({str(i): p.grad for i, p in enumerate(parameters)}, gradients)\n"
         "    return clip(parameters, **bounds)\n"
         "trainer.clip_gradients_ = keep\n"
+        "from torch.nn.parallel import DistributedDataParallel as DDP\n"
+        "destroy = trainer.torch.distributed.destroy_process_group\n"
+        "def checked():\n"
+        "    assert not any(isinstance(o, DDP) for o in trainer.gc.get_objects())\n"
+        "    destroy()\n"
+        "trainer.torch.distributed.destroy_process_group = checked\n"
         "trainer.train(load_config(here / 'config.json'))\n"
         # Left open, it may abort the process at its end, and with it the one that evaluates.
         "assert not trainer.torch.distributed.is_initialized()\n"
