@@ -57,7 +57,7 @@ class Job:
 
     @property
     def takes_depth(self) -> bool:
-        """Whether depth from elsewhere trains it; what is amiss with that matters to it alone."""
+        """Whether keypoints or depth maps train it: warnings about them matter to no other job."""
         make, c = RECIPES[self.config.recipe], self.config
         recipe = make(forward_facing=False, n_views=c.views, n_steps=1)
         terms = {*recipe.keypoint_terms, *recipe.pair_terms}

@@ -260,7 +260,6 @@ class TestFigures:
         ],
     )
     def test_several_scenes_have_one_together(self, table, names, tmp_path):
-        """A variant has one colour in all panels, also where a scene lacks the first."""
         jobs = [
             tiny_job("fern"),
             tiny_job("fern", recipe="fewview"),
@@ -269,6 +268,7 @@ class TestFigures:
         assert draw(summary(table, dict.fromkeys(jobs, 10.0)), tmp_path, tmp_path) == names
 
     def test_a_figure_has_a_panel_for_each_scene_and_one_legend(self):
+        """A variant has one colour in all panels, also where a scene lacks the first."""
         scenes = ["fern", "flower", "horns", "fox"]
         jobs = [tiny_job(scene, recipe="fewview") for scene in scenes]
         jobs.insert(0, tiny_job("horns"))
