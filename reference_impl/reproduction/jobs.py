@@ -4,14 +4,18 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from safetensors.torch import save
+from torch import nn
+
 from nerfreg import __version__
-from nerfreg.recipes import RECIPES
+from nerfreg.recipes import RECIPES, Recipe
 from reference_impl.config import PRESETS, Config, resolve_steps, resolve_width
 from reference_impl.perceptual import check_networks, import_lpips
 from reference_impl.reproduction.tables import Table, Variant
@@ -38,11 +42,13 @@ class Job:
         scene: its name.
         config: for the trainer, all but the folder to write to.
         files: hash of the scene's files.
+        settings: hash of what the recipe consists of, with what is left out.
     """
 
     scene: str
     config: Config
     files: str
+    settings: str
 
     @property
     def variant(self) -> Variant:
@@ -73,7 +79,8 @@ class Job:
         for option in (*PATHS, "dry_run", "log"):
             del decides[option]
         decides |= {"evaluate_every": self.config.log.evaluate_every, "scene": self.scene}
-        return _digest({"version": __version__, "files": self.files, "config": decides})
+        inputs = {"files": self.files, "recipe": self.settings, "config": decides}
+        return _digest({"version": __version__, **inputs})
 
     @property
     def name(self) -> str:
@@ -182,6 +189,20 @@ def fingerprint(folder: Path) -> str:
     return _digest(files)
 
 
+def settings(recipe: Recipe) -> str:
+    """Hash of a recipe's terms, weights, schedules and networks; not of the code of its losses.
+
+    A recipe that was tuned since makes other jobs under the same name.
+    """
+    told = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(replace(recipe, source="")))
+    networks = {
+        name: _sha256(save({key: x.contiguous() for key, x in loss.state_dict().items()}))
+        for name, (loss, _) in recipe.terms.items()
+        if isinstance(loss, nn.Module)
+    }
+    return _digest({"told": told, "networks": networks})
+
+
 def _files(place: Path) -> Iterator[Path]:
     """Files below a folder, in order, or the file itself; not hidden ones, and no folder twice."""
     if place.is_file():
@@ -207,6 +228,7 @@ def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
         config = replace(config, lpips=LPIPS, lpips_weights=str(request.lpips_weights))
     scene = _load(config, table, name)
     width, height = scene.cameras.width, scene.cameras.height
+    forward_facing = scene.ndc_near is not None
     jobs: dict[str, Job] = {}
     for block in table.blocks:
         for views in block.views:
@@ -219,11 +241,16 @@ def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
                 width=width,
                 log=replace(config.log, evaluate_every=every, frames=0),
             )
-            for variant in _that_apply(block.variants, scene, views, steps):
+            recipes = {
+                name: RECIPES[name](forward_facing=forward_facing, n_views=views, n_steps=steps)
+                for name in dict.fromkeys(variant.recipe for variant in block.variants)
+            }
+            for variant in _that_apply(block.variants, recipes):
+                consists_of = settings(recipes[variant.recipe].without(*variant.without))
                 for seed in range(request.seeds):
                     without = ",".join(variant.without)
                     told = replace(resolved, recipe=variant.recipe, without=without, seed=seed)
-                    job = Job(name, told, files)
+                    job = Job(name, told, files, consists_of)
                     jobs.setdefault(job.name, job)
     return list(jobs.values())
 
@@ -241,12 +268,11 @@ def _load(config: Config, table: Table, name: str) -> Scene:
     return load_scene(config.scene, views, width=width, keypoints=False)
 
 
-def _that_apply(variants: Sequence[Variant], scene: Scene, views: int, steps: int) -> list[Variant]:
-    """The variants on such a scene, each once: what a recipe has not got there is not left out."""
-    given = {"forward_facing": scene.ndc_near is not None, "n_views": views, "n_steps": steps}
-    ablated = {variant.recipe for variant in variants if variant.without}
-    parts = {name: RECIPES[name](**given).parts for name in ablated}
-    left = [(v.recipe, tuple(p for p in v.without if p in parts[v.recipe])) for v in variants]
+def _that_apply(variants: Sequence[Variant], recipes: Mapping[str, Recipe]) -> list[Variant]:
+    """The variants of such recipes, each once: what a recipe has not got is not left out."""
+    left = [
+        (v.recipe, tuple(p for p in v.without if p in recipes[v.recipe].parts)) for v in variants
+    ]
     return [Variant(*variant) for variant in dict.fromkeys(left)]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -10,12 +11,15 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
-from nerfreg.recipes import RECIPES
+from nerfreg import DepthSmoothness, depth_smoothness
+from nerfreg.recipes import RECIPES, Recipe
+from nerfreg.schedules import LogLinear
 from reference_impl.config import LogConfig, OptimizerConfig
 from reference_impl.perceptual import WEIGHTS_FORMAT
 from reference_impl.reproduction import jobs as planning
-from reference_impl.reproduction.jobs import Request, find_scene, fingerprint, plan
+from reference_impl.reproduction.jobs import Request, find_scene, fingerprint, plan, settings
 from reference_impl.reproduction.published import PUBLISHED
 from reference_impl.reproduction.tables import TABLES, Block, Table, Variant
 from reference_impl.scenes import load_scene
@@ -111,7 +115,72 @@ class TestHash:
     def test_is_the_same_tomorrow(self):
         """Or finished jobs would run again."""
         assert tiny_job().hash == tiny_job().hash
+
+    def test_changes_with_what_the_recipe_consists_of(self, monkeypatch):
+        """Or a result of a recipe that was tuned since would pass for one of today's."""
+
+        def of_fewview():
+            jobs = plan(TABLES["embedded"], EMBEDDED).jobs
+            return next(job for job in jobs if job.config.recipe == "fewview")
+
+        def tuned(**given):
+            recipe = make(**given)
+            return replace(recipe, frequency_mask=replace(recipe.frequency_mask, n_steps=7))
+
+        make = RECIPES["fewview"]
+        before = of_fewview()
+        assert of_fewview().hash == before.hash
+        monkeypatch.setitem(planning.RECIPES, "fewview", tuned)
+        assert of_fewview().hash != before.hash
         assert tiny_job(without="a,b").name.startswith("embedded-mipnerf-no_a-no_b-3v-s0-")
+
+
+class TestSettings:
+    """What of a recipe is in the hash."""
+
+    @staticmethod
+    def of(loss, weight=1.0, **changes):
+        return settings(
+            Recipe("mine", **{"source": "me", "patch_terms": {"loss": (loss, weight)}} | changes)
+        )
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"loss": DepthSmoothness(norm="l1")},
+            {"weight": 2.0},
+            {"weight": LogLinear(1.0, 0.1, n_steps=10)},
+            {"patch_size": 4},
+            {"patch_terms": {}},
+        ],
+        ids=str,
+    )
+    def test_terms_weights_and_shares_count(self, other):
+        assert self.of(**{"loss": DepthSmoothness()} | other) != self.of(DepthSmoothness())
+
+    def test_words_about_it_do_not(self):
+        assert self.of(DepthSmoothness(), source="you") == self.of(DepthSmoothness())
+
+    def test_functions_go_by_name_wherever_they_lie_in_memory(self):
+        def loss():
+            return lambda depth: depth.mean()
+
+        assert self.of(loss()) == self.of(loss())
+        assert self.of(loss()) != self.of(depth_smoothness)
+
+    def test_the_weights_of_a_network_count(self):
+        network = nn.Linear(2, 2)
+        before = self.of(network)
+        assert self.of(deepcopy(network)) == before
+        with torch.no_grad():
+            network.bias += 1
+        assert self.of(network) != before
+
+    @pytest.mark.parametrize("name", sorted({*RECIPES} - {"dietnerf"}))
+    def test_every_recipe_has_the_same_twice(self, name):
+        """``dietnerf`` is in no table: it needs a network that is not shipped."""
+        given = {"forward_facing": True, "n_views": 3, "n_steps": 100}
+        assert settings(RECIPES[name](**given)) == settings(RECIPES[name](**given))
 
 
 class TestLpips:

@@ -22,7 +22,7 @@ def tiny_job(scene="embedded", **changes):
         optimizer=OptimizerConfig(warmup_steps=2),
         log=LogConfig(every=2, checkpoint_every=3, frames=0),
     )
-    return Job(scene, replace(config, **changes), files="")
+    return Job(scene, replace(config, **changes), files="", settings="")
 
 
 def result_of(job, psnr=20.0, curve=(), **changes):
