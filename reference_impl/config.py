@@ -104,7 +104,8 @@ class Config:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     devices: int = 1
-    """Number of devices (processes); each draws its own batch."""
+    """Devices (processes) of this machine, each with its own share of the rays; torchrun's own
+    number under torchrun."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """bf16-mixed runs the network's matrix products in bfloat16, everything else in float32; auto:
     so where the processor multiplies bfloat16 itself."""

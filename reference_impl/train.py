@@ -9,6 +9,7 @@ $ python reference_impl/train.py --resume RUN             go on where a run stop
 import gc
 import json
 import math
+import os
 import sys
 import time
 from contextlib import closing, nullcontext
@@ -113,22 +114,25 @@ def train(config: Config, command: str = "") -> Path:
     """
     resumed, asked = Path(config.resume) if config.resume else None, config.device
     if resumed is None:
-        run = Run.of(replace(config, device=resolve_device(asked)))
+        given = replace(config, device=resolve_device(asked), devices=processes(config)[0])
+        run = Run.of(given)
     else:
         run = Run.open(resumed)
     config = run.config
     if resumed is None:
         perceptual.check_networks(config.lpips, config.lpips_weights)
     device = resolve_device(config.device if asked == "auto" else asked)
-    if device == "cuda" and config.devices > torch.cuda.device_count():
-        raise ValueError(f"--devices {config.devices}: there are {torch.cuda.device_count()} GPUs")
+    devices, machines = processes(config)
+    if device == "cuda" and devices > torch.cuda.device_count():
+        raise ValueError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs")
     # Named before other processes join: none of them has made it by then.
     recipe = run.recipe.name.replace(", ", "-").replace(" ", "-")
     name = f"{run.scene.name}-{recipe}-{config.views}v-s{config.seed}"
     folder = resumed or name_run(config.out, name, ignored=[PREVIEW])
     fabric = Fabric(
         accelerator="gpu" if device == "cuda" else "cpu",
-        devices=config.devices,
+        devices=devices,
+        num_nodes=machines,
         precision=resolve_precision(config),
     )
     fabric.launch()
@@ -281,6 +285,14 @@ def train(config: Config, command: str = "") -> Path:
         fabric.print(summary(result))
         fabric.print(f"done: {folder}")
     return folder
+
+
+def processes(config: Config) -> tuple[int, int]:
+    """Processes of this machine, and machines: torchrun's word counts if it started this one."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return config.devices, 1
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    return here, int(os.environ["WORLD_SIZE"]) // here
 
 
 def part(fabric: Fabric) -> None:

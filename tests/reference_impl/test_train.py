@@ -31,7 +31,7 @@ from reference_impl.evaluate import evaluate_run
 from reference_impl.mipnerf import MipNerfConfig
 from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
-from reference_impl.train import main, parse, train
+from reference_impl.train import main, parse, processes, train
 from reference_impl.watch import NonFiniteLossError, Watch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -323,13 +323,13 @@ def test_a_stopped_run_keeps_its_last_step_and_goes_on(tmp_path):
 def test_two_processes_train_and_go_on(tmp_path):
     """Each draws half of the rays; only the first writes."""
     out, script = tmp_path / "run", str(ROOT / "reference_impl" / "train.py")
-    options = "--devices 2 --device cpu --precision 32-true --steps 6 --width 24 --rays 128"
+    options = "--device cpu --precision 32-true --steps 6 --width 24 --rays 128"
     options += " --model.width 16 --model.depth 2 --model.n-samples 8 --log.every 2"
     options += " --log.checkpoint-every 3 --log.frames 0"
 
-    def run(*arguments):
+    def run(*arguments, launcher=()):
         done = subprocess.run(
-            [sys.executable, script, *arguments],
+            [sys.executable, *launcher, script, *arguments],
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -340,9 +340,11 @@ def test_two_processes_train_and_go_on(tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("done: ") == 1
 
-    run(*options.split(), "--out", str(out), "--dry-run")
+    run(*options.split(), "--devices", "2", "--out", str(out), "--dry-run")
     assert [path.name for path in out.iterdir()] == ["preview.png"]
-    run(*options.split(), "--out", str(out))
+    torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2"
+    run(*options.split(), "--out", str(out), launcher=torchrun.split())
+    assert load_config(out / "config.json").devices == 2
     lines = (out / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
     for file in (out / "checkpoints" / "step_0000006").iterdir():
@@ -352,6 +354,17 @@ def test_two_processes_train_and_go_on(tmp_path):
     lines = (out / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
     assert checkpoints.latest(out).step == 6
+
+
+def test_torchruns_processes_are_taken_from_it(monkeypatch):
+    """Or each of them would take itself for the only one, and all write one folder."""
+    config = Config(devices=3)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert processes(config) == (3, 1)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert processes(config) == (4, 2)
 
 
 @pytest.mark.distributed
