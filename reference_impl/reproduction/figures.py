@@ -15,7 +15,13 @@ from reference_impl.report import save_image
 from reference_impl.reproduction.curves import crossing
 from reference_impl.reproduction.jobs import Job
 from reference_impl.reproduction.results import JobFolder
-from reference_impl.reproduction.summary import Summary, curves_of, psnr_of, seeds_mean
+from reference_impl.reproduction.summary import (
+    Summary,
+    measured,
+    psnr_of,
+    seeds_mean,
+    views_mean,
+)
 from reference_impl.run_folder import picture_stem, written_whole
 
 __all__ = ["draw"]
@@ -84,7 +90,7 @@ def _views(
     axes: Axes, results: Results, scene: str, baseline: str, colours: Mapping[str, str]
 ) -> None:
     """PSNR against views; where the baseline reaches what others have with their fewest."""
-    curves = curves_of(results, scene)
+    curves = views_mean(results, scene)
     for name, (xs, ys) in curves.items():
         axes.plot(xs, ys, marker="o", label=name, color=colours[name])
     for name, (xs, ys) in curves.items() if baseline in curves else ():
@@ -95,7 +101,7 @@ def _views(
         axes.plot([found.at], [ys[0]], marker="x", color="black", linestyle="none")
         note = f"{found.words()} views"
         axes.annotate(note, (found.at, ys[0]), (5, -12), textcoords="offset points")
-    axes.set(xlabel="training views", ylabel="test PSNR, dB")
+    axes.set(xlabel="training views", ylabel=f"{measured(results, scene)}, dB")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -114,7 +120,8 @@ def _convergence(
         axes.plot(*curve, marker=".", label=name, color=colours[name])
     if baseline in curves:
         axes.axhline(max(curves[baseline][1]), linestyle="dotted", color="grey")
-    axes.set(xlabel="seconds of training" if seconds else "steps", ylabel="test PSNR, dB")
+    x = "seconds of training" if seconds else "steps"
+    axes.set(xlabel=x, ylabel=f"{measured(results, scene)}, dB")
 
 
 # What a scene's figure has side by side; the first is in the figure of all scenes, too.
@@ -138,7 +145,8 @@ def _ablation(results: Results, scene: str) -> Figure:
     colours = ["C0" if "without" in name else "C1" for name in names]
     axes.barh(names, means, xerr=spread, color=colours)
     low = min(m - s for m, s in zip(means, spread, strict=True))
-    axes.set(title=scene, xlabel="test PSNR, dB (the axis does not begin at 0)")
+    what = measured(results, scene)
+    axes.set(title=scene, xlabel=f"{what}, dB (the axis does not begin at 0)")
     axes.set_xlim(left=max(low - 1, 0))
     return figure
 

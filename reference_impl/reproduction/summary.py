@@ -14,13 +14,13 @@ from reference_impl.reproduction.jobs import Job, Plan, Request
 from reference_impl.reproduction.published import CLAIMS, PUBLISHED
 from reference_impl.reproduction.tables import Table
 
-__all__ = ["Summary", "curves_of", "psnr_of", "seeds_mean"]
+__all__ = ["Summary", "measured", "psnr_of", "seeds_mean", "views_mean"]
 
 # The papers' own columns come on top: which network their LPIPS had is not said.
 _PRINTED = ("psnr", "ssim", "lpips", "average")
-METRICS = tuple(
-    dict.fromkeys((*compare.METRICS, *_PRINTED, *(f"{name}_masked" for name in _PRINTED)))
-)
+_RELEASED = ("ssim_released", "lpips_released")
+_OURS = (*compare.METRICS, *_RELEASED, *(f"{name}_masked" for name in _RELEASED))
+METRICS = tuple(dict.fromkeys((*_OURS, *_PRINTED, *(f"{name}_masked" for name in _PRINTED))))
 Curve = tuple[list[float], list[float]]
 
 
@@ -86,7 +86,7 @@ class Summary:
         for scene in dict.fromkeys(job.scene for job in self.results):
             for axis in ("views",) if for_views else ("steps", "seconds"):
                 curves = (
-                    curves_of(self.results, scene)
+                    views_mean(self.results, scene)
                     if for_views
                     else seeds_mean(self.results, scene, seconds=axis == "seconds")
                 )
@@ -96,7 +96,8 @@ class Summary:
                 for name, curve in curves.items():
                     given = scene, figure.baseline, name, base, curve
                     said = _data_efficiency(*given) if for_views else _sooner(*given, axis)
-                    found.append({**said, "data_set": data_sets[scene]})
+                    what = measured(self.results, scene)
+                    found.append({**said, "measured": what, "data_set": data_sets[scene]})
         return [*found, *_mean_findings(found)]
 
     def departures(self) -> list[str]:
@@ -104,6 +105,11 @@ class Summary:
         table, request, jobs = self.table, self.request, self.plan.jobs
         said = list(table.notes)
         config = jobs[0].config
+        if any(name.startswith("ssim") for row in self.published() for name in row["metrics"]):
+            said.append(
+                "RegNeRF's SSIM may be `ssim`, or the higher `ssim_released` that its released code"
+                " computes: which one its tables have is not known"
+            )
         if request.preset != "paper":
             said.append(
                 f"preset {request.preset}: a network of {config.model.depth}x{config.model.width},"
@@ -129,6 +135,13 @@ class Summary:
             said.append(f"scenes left out: {', '.join(left_out)}")
         said += [f"{scene} could not run: {reason}" for scene, reason in self.plan.missing.items()]
         said += [f"failed: {job.title}: {why}" for job, why in self.failures.items()]
+        if table.figure is not None and table.figure.kind != "ablation":
+            said += [
+                f"{scene}: what the figure shows is of seeds {', '.join(map(str, shared))} alone,"
+                " which all of its points have"
+                for scene in dict.fromkeys(job.scene for job in self.results)
+                if (shared := shared_seeds(self.results, scene)) != seeds_of(self.results, scene)
+            ]
         still = len([job for job in jobs if job not in self.results and job not in self.failures])
         if still:
             said.append(f"{still} of {len(jobs)} jobs have not run yet")
@@ -188,12 +201,15 @@ class Summary:
             lines += ["", f"The paper's claim: {CLAIMS[self.table.name]}"]
         lines += ["", "## Departures from the papers' setting", ""]
         lines += [f"- {departure}" for departure in self.departures()]
-        flavours = next((r["metrics"].get("flavours") for r in self.results.values()), None)
-        if flavours:
+        if flavours := self.flavours():
             lines += ["", "## Metrics", ""]
             lines += [f"- `{name}`: {words}" for name, words in flavours.items()]
         lines += [line for name in pictures for line in ("", f"![{name}]({name})")]
         return "\n".join(lines) + "\n"
+
+    def flavours(self) -> dict[str, str]:
+        """How each metric was computed, by its name."""
+        return next((r["metrics"].get("flavours", {}) for r in self.results.values()), {})
 
     def csv(self) -> str:
         """table.csv: a mean and a deviation column for each metric."""
@@ -225,6 +241,7 @@ class Summary:
             "jobs": {job.name: job.hash for job in self.results},
             "failed": {job.name: why for job, why in self.failures.items()},
             "missing": self.plan.missing,
+            "flavours": self.flavours(),
         }
         return json.dumps(content, indent=2) + "\n"
 
@@ -233,8 +250,12 @@ def scene_means(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Means over scenes, one a seed, as if each were a run.
 
     Over scenes of one data set that share views, steps and size, and of seeds that all of them
-    have; where there is one scene alone there is no mean.
+    have; where there is one scene alone there is no mean. Scenes of the data set that others have,
+    and this setting has not, are named.
     """
+    every: dict[str, dict[str, None]] = {}
+    for m in metrics:
+        every.setdefault(data_set(m), {})[m["scene"]] = None
     groups: dict[tuple[Any, ...], dict[int, dict[str, Mapping[str, Any]]]] = {}
     for m in metrics:
         setting = tuple(m[key] for key in compare.SETTING[1:-1])
@@ -243,6 +264,7 @@ def scene_means(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     means: list[dict[str, Any]] = []
     for (*setting, of), seeds in groups.items():
         scenes = {scene for runs in seeds.values() for scene in runs}
+        lacking = [scene for scene in every[of] if scene not in scenes] if of else []
         for seed, runs in seeds.items():
             if len(scenes) < 2 or runs.keys() != scenes:
                 continue
@@ -251,7 +273,9 @@ def scene_means(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             means.append(
                 {
                     **dict(zip(compare.SETTING[1:], setting, strict=True)),
-                    "scene": f"mean of {len(scenes)}" + (f" of {of}" if of else ""),
+                    "scene": f"mean of {len(scenes)}"
+                    + (f" of {of}" if of else "")
+                    + (f", without {', '.join(lacking)}" if lacking else ""),
                     "seed": seed,
                     "mean": {
                         n: statistics.fmean(m["mean"][n] for m in runs.values()) for n in names
@@ -274,11 +298,41 @@ def psnr_of(result: Mapping[str, Any]) -> float:
     return mean.get("psnr_masked", mean["psnr"])
 
 
-def curves_of(results: Mapping[Job, Mapping[str, Any]], scene: str) -> dict[str, Curve]:
-    """PSNR against training views of each variant on a scene, means over seeds."""
+def measured(results: Mapping[Job, Mapping[str, Any]], scene: str) -> str:
+    """What :func:`psnr_of` gives on a scene, in words."""
+    masked = any(
+        "psnr_masked" in result["metrics"]["mean"]
+        for job, result in results.items()
+        if job.scene == scene
+    )
+    return "test PSNR of the object" if masked else "test PSNR"
+
+
+def seeds_of(results: Mapping[Job, Mapping[str, Any]], scene: str) -> list[int]:
+    """All seeds of a scene's results."""
+    return sorted({job.config.seed for job in results if job.scene == scene})
+
+
+def shared_seeds(results: Mapping[Job, Mapping[str, Any]], scene: str) -> list[int]:
+    """Seeds that every variant has with each of its numbers of views; all, where there are none.
+
+    Seeds differ by more than what is compared, so that a curve of other seeds would lie elsewhere.
+    """
+    points: dict[tuple[Any, ...], set[int]] = {}
+    for job in results:
+        if job.scene == scene:
+            key = job.variant, job.config.views
+            points.setdefault(key, set()).add(job.config.seed)
+    shared = sorted(set.intersection(*points.values())) if points else []
+    return shared or seeds_of(results, scene)
+
+
+def views_mean(results: Mapping[Job, Mapping[str, Any]], scene: str) -> dict[str, Curve]:
+    """PSNR against training views of each variant on a scene, means over the shared seeds."""
+    seeds = shared_seeds(results, scene)
     found: dict[str, dict[int, list[float]]] = {}
     for job, result in results.items():
-        if job.scene == scene:
+        if job.scene == scene and job.config.seed in seeds:
             views = found.setdefault(job.variant.name, {})
             views.setdefault(job.config.views, []).append(psnr_of(result))
     return {
@@ -293,20 +347,24 @@ def curves_of(results: Mapping[Job, Mapping[str, Any]], scene: str) -> dict[str,
 def seeds_mean(
     results: Mapping[Job, Mapping[str, Any]], scene: str, *, seconds: bool = False
 ) -> dict[str, Curve]:
-    """PSNR against steps, or seconds, of each variant on a scene, means over seeds."""
-    found: dict[str, list[list[list[float]]]] = {}
+    """PSNR against steps, or seconds, of each variant on a scene, means over the shared seeds.
+
+    At the steps that all of them were measured at: a run that was cut short may lack some.
+    """
+    seeds = shared_seeds(results, scene)
+    found: dict[str, list[dict[int, tuple[float, float]]]] = {}
     for job, result in results.items():
-        if job.scene == scene:
-            found.setdefault(job.variant.name, []).append(result["curve"])
-    return {
-        name: (
-            [statistics.fmean(point[int(seconds)] for point in points) for points in columns],
-            [statistics.fmean(point[2] for point in points) for points in columns],
+        if job.scene == scene and job.config.seed in seeds:
+            points = {int(step): (time, psnr) for step, time, psnr in result["curve"]}
+            found.setdefault(job.variant.name, []).append(points)
+    curves: dict[str, Curve] = {}
+    for name, runs in found.items():
+        steps = sorted(set.intersection(*(set(run) for run in runs)))
+        curves[name] = (
+            [statistics.fmean(run[step][0] if seconds else step for run in runs) for step in steps],
+            [statistics.fmean(run[step][1] for run in runs) for step in steps],
         )
-        for name, columns in (
-            (name, list(zip(*curves, strict=True))) for name, curves in found.items()
-        )
-    }
+    return curves
 
 
 def _data_efficiency(
@@ -319,6 +377,7 @@ def _data_efficiency(
         "scene": scene,
         "variant": name,
         "axis": "views",
+        "views": views,
         "level": level,
         "at": found.at,
         "bound": found.at_start or found.at is None,
@@ -338,6 +397,7 @@ def _sooner(
         "scene": scene,
         "variant": name,
         "axis": axis,
+        "views": None,
         "level": found.level,
         "at": found.at,
         "bound": found.at_start or found.at is None,
@@ -348,13 +408,16 @@ def _sooner(
 
 
 def _mean_findings(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Means over the scenes of a data set, of those whose place is known."""
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    """Means over the scenes of a data set, of those whose place is known.
+
+    Of one number of views each: on a scene that lacks the fewest, what is compared is another.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for finding in findings:
-        key = finding["variant"], finding["axis"], finding["data_set"]
+        key = (*(finding[k] for k in ("variant", "axis", "views", "measured", "data_set")),)
         groups.setdefault(key, []).append(finding)
     means: list[dict[str, Any]] = []
-    for (name, axis, of), group in groups.items():
+    for (name, axis, views, what_psnr, of), group in groups.items():
         known = [finding for finding in group if not finding["bound"]]
         if len(group) < 2 or not known:
             continue
@@ -365,6 +428,7 @@ def _mean_findings(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
             + (f" of {of}" if of else "")
             + (f" ({rest} more known as a bound alone)" if rest else "")
         )
+        with_views = "" if views is None else f" with {views:.0f}"
         what = (
             f"{statistics.fmean(finding['at'] for finding in known):.1f} views"
             if axis == "views"
@@ -375,10 +439,12 @@ def _mean_findings(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
                 "scene": f"mean of {len(known)}" + (f" of {of}" if of else ""),
                 "variant": name,
                 "axis": axis,
+                "views": views,
+                "measured": what_psnr,
                 "data_set": of,
                 "ratio": ratio,
                 "bound": bool(rest),
-                "words": f"mean over {places}, {name}: {what}",
+                "words": f"mean over {places}, {name}{with_views}: {what}",
             }
         )
     return means

@@ -13,7 +13,7 @@ from reference_impl.reproduction.curves import crossing, speed_up
 from reference_impl.reproduction.figures import draw
 from reference_impl.reproduction.jobs import Plan, Request
 from reference_impl.reproduction.results import JobFolder
-from reference_impl.reproduction.summary import Summary, scene_means
+from reference_impl.reproduction.summary import Summary, scene_means, seeds_mean
 from reference_impl.reproduction.tables import TABLES
 from tests.reference_impl.tiny_jobs import result_of, tiny_job
 
@@ -84,6 +84,19 @@ class TestMeans:
         splits = {"a": "LLFF as RegNeRF: 3", "b": "LLFF as RegNeRF: 3", "c": "DTU: 3", "d": "3"}
         given = [{**self.metrics(s, 0, 10.0), "split": split} for s, split in splits.items()]
         assert [m["scene"] for m in scene_means(given)] == ["mean of 2 of LLFF"]
+
+    def test_name_the_scenes_that_a_setting_lacks(self):
+        """Or two means of seven scenes each might be of different ones."""
+        given = [
+            {**self.metrics(scene, 0, 10.0), "split": "LLFF: 3", "recipe": recipe}
+            for recipe in ("mipnerf", "regnerf")
+            for scene in ("fern", "horns", "trex")
+            if (recipe, scene) != ("regnerf", "fern")
+        ]
+        assert [m["scene"] for m in scene_means(given)] == [
+            "mean of 3 of LLFF",
+            "mean of 2 of LLFF, without fern",
+        ]
 
     def test_are_of_the_metrics_that_all_scenes_have(self):
         one, other = self.metrics("a", 0, 1), self.metrics("b", 0, 3)
@@ -198,8 +211,39 @@ class TestFindings:
             values[tiny_job(scene, recipe="fewview")] = psnr
         last = summary("data-efficiency", values).findings()[-1]
         assert last["words"] == (
-            "mean over 2 scenes (1 more known as a bound alone), fewview: 6.0 views"
+            "mean over 2 scenes (1 more known as a bound alone), fewview with 3: 6.0 views"
         )
+
+    def test_a_mean_is_of_one_number_of_views(self):
+        """Where a scene lacks 3 views, 6 are compared instead."""
+        values = {}
+        for scene, fewest in (("fern", 3), ("horns", 6)):
+            values |= {tiny_job(scene, views=v): p for v, p in ((3, 10.0), (6, 16.0), (9, 22.0))}
+            values[tiny_job(scene, recipe="fewview", views=fewest)] = 13.0
+        words = [f["words"] for f in summary("data-efficiency", values).findings()]
+        assert words[1].endswith("of fewview with 6")
+        assert len(words) == 2, "no mean of the two"
+
+    def test_are_of_the_seeds_that_all_points_have(self):
+        values = {tiny_job(views=v, seed=0): p for v, p in ((3, 10.0), (6, 16.0), (9, 22.0))}
+        values |= {tiny_job(recipe="fewview", seed=0): 13.0}
+        values |= {tiny_job(views=v, seed=1): 30.0 for v in (3, 6)}
+        table = summary("data-efficiency", values)
+        assert [f["at"] for f in table.findings()] == [4.5]
+        assert any("is of seeds 0 alone" in line for line in table.departures())
+        whole = summary("data-efficiency", {j: p for j, p in values.items() if not j.config.seed})
+        assert not any("is of seeds" in line for line in whole.departures())
+
+    def test_curves_are_compared_at_the_steps_that_all_seeds_have(self):
+        """A run that was cut short may lack one."""
+        a, b = tiny_job(), tiny_job(seed=1)
+        values = {
+            a: result_of(a, 16.0, curve=[[2, 2.0, 10.0], [4, 4.0, 14.0]]),
+            b: result_of(b, 18.0, curve=[[4, 6.0, 15.0]]),
+        }
+        results = summary("convergence", values).results
+        assert seeds_mean(results, "embedded") == {"mipnerf": ([4, 6], [14.5, 17.0])}
+        assert seeds_mean(results, "embedded", seconds=True)["mipnerf"][0] == [5.0, 6.0]
 
     def test_steps_and_seconds_to_the_baselines_best(self):
         plain, deep = tiny_job(), tiny_job(recipe="dsnerf")
@@ -278,6 +322,24 @@ class TestFigures:
         assert [axes.get_title() for axes in drawn.axes] == scenes
         assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["mipnerf", "fewview"]
         assert {axes.lines[-1].get_color() for axes in (drawn.axes[0], drawn.axes[3])} == {"C1"}
+
+    def test_axes_say_whether_the_object_alone_is_measured(self):
+        job = tiny_job()
+        result = result_of(job)
+        axes = figures._grid({job: result}, [(figures._views, "embedded")], "mipnerf").axes[0]
+        assert axes.get_ylabel() == "test PSNR, dB"
+        result["metrics"]["mean"]["psnr_masked"] = 15.0
+        axes = figures._grid({job: result}, [(figures._views, "embedded")], "mipnerf").axes[0]
+        assert axes.get_ylabel() == "test PSNR of the object, dB"
+
+    def test_the_crossing_is_marked_where_the_baseline_is_as_good(self):
+        values = {tiny_job(views=v): p for v, p in ((3, 10.0), (6, 16.0), (9, 22.0))}
+        values |= {tiny_job(recipe="fewview", views=v): 18.0 for v in (3, 6)}
+        results = summary("data-efficiency", values).results
+        axes = figures._grid(results, [(figures._views, "embedded")], "mipnerf").axes[0]
+        (mark,) = [line for line in axes.lines if line.get_marker() == "x"]
+        assert mark.get_xydata().tolist() == [[7.0, 18.0]]
+        assert [text.get_text() for text in axes.texts] == ["7.0 views"]
 
     def test_images_of_runs_elsewhere_are_no_error(self, tmp_path):
         assert draw(summary("embedded", {tiny_job(): 10.0}), tmp_path, tmp_path) == []
