@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import imageio.v3 as iio
@@ -66,12 +67,17 @@ def tiles(rows: list[list[Pixels]], titles: list[str], labels: list[str]) -> Ima
     h, w = rows[0][0].shape[:2]
     zoom = max(1, round(200 / w))
     h, w = h * zoom, w * zoom
-    sheet = Image.new("RGB", (len(titles) * (w + 4) - 4, LABEL + len(rows) * (h + LABEL)), "white")
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    letters = max(int(w / pen.textlength("n")), 1)
+    wrapped = ["\n".join(wrap(title, letters)) for title in titles]
+    header = LABEL * max(title.count("\n") + 1 for title in wrapped)
+    height = header + len(rows) * (h + LABEL)
+    sheet = Image.new("RGB", (len(titles) * (w + 4) - 4, height), "white")
     pen = ImageDraw.Draw(sheet)
-    for column, title in enumerate(titles):
+    for column, title in enumerate(wrapped):
         pen.text((column * (w + 4) + 2, 1), title, fill="black")
     for r, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        top = LABEL + r * (h + LABEL)
+        top = header + r * (h + LABEL)
         for column, pixels in enumerate(row):
             sheet.paste(
                 Image.fromarray(pixels).resize((w, h), Image.Resampling.NEAREST),

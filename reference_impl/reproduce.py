@@ -22,8 +22,9 @@ if __package__ in (None, ""):  # run as a file: its folder is on the path, the p
 import tyro
 
 from reference_impl.command_line import exit_code
+from reference_impl.perceptual import SMALLEST
 from reference_impl.reproduction import engines, figures
-from reference_impl.reproduction.jobs import Job, Plan, Request, plan
+from reference_impl.reproduction.jobs import Job, Plan, Request, in_words, plan
 from reference_impl.reproduction.lock import locked
 from reference_impl.reproduction.progress import Progress, Speeds, duration
 from reference_impl.reproduction.results import JobFolder, is_disk_full, write_whole
@@ -41,7 +42,7 @@ class Options:
     preset: Literal["small", "paper"] = "small"
     """small: minutes a job on a CPU. paper: RegNeRF's network, batch and steps, for a GPU."""
     seeds: int = 3
-    """Runs of each setting, seeds 0 to this."""
+    """Runs of each setting: seeds 0, 1, … up to so many."""
     data: Path | None = None
     """Folder with the scenes' folders in it, at most two folders deep."""
     out: Path = Path("runs/reproduced")
@@ -50,6 +51,9 @@ class Options:
     """Only these scenes: NAME or NAME,NAME; others than the table's are welcome."""
     steps: int = 0
     """Optimisation steps of each job; 0: the preset's."""
+    keypoints: Literal["model", "triangulate", "none"] = "model"
+    """Where jobs have keypoints from. model: what lies beside a scene, which may know of unseen
+    views (the table says so); triangulate: the training views alone; none: no keypoints."""
     lpips_weights: Path | None = None
     """Measure LPIPS, too, as the papers do (vgg), with this file of convert_lpips.py."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -59,11 +63,12 @@ class Options:
     address: str = ""
     """Of the Ray cluster; without one a cluster of this machine is started."""
     parallel: int = 1
-    """Jobs at a time, engine local."""
+    """Jobs at a time, engine local; each has one of the GPUs there are, in turn."""
     cpus: int = 0
     """Processor threads of each job; 0: one with Ray, else those there are, shared evenly."""
     gpus: float | None = None
-    """GPUs of each job, engine ray; by default one where the cluster has any."""
+    """GPUs of each job, engine ray: 1, a part of one, or 0; by default 1 where the cluster has any.
+    A job trains on one; on several: train.py --devices."""
     dry_run: bool = False
     """List the jobs, what is done of them, and how long the rest may take."""
 
@@ -76,6 +81,7 @@ class Options:
             data=self.data,
             scenes=scenes,
             steps=self.steps,
+            keypoints=self.keypoints,
             lpips_weights=self.lpips_weights,
             device=self.device,
         )
@@ -88,8 +94,16 @@ def reproduce(options: Options) -> int:
     for name, least in (("parallel", 1), ("cpus", 0)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}")
-    if options.address and options.engine != "ray":
-        raise ValueError("--address: of a Ray cluster, so it needs --engine ray")
+    if options.engine != "ray":
+        for name, unset in (("address", ""), ("gpus", None)):
+            if getattr(options, name) != unset:
+                raise ValueError(f"--{name}: of a Ray cluster, so it needs --engine ray")
+    elif options.parallel > 1:
+        raise ValueError("--parallel: Ray runs as many jobs as --cpus and --gpus leave room for")
+    if options.gpus is not None and not 0 <= options.gpus <= 1:
+        raise ValueError(
+            f"--gpus must be between 0 and 1, as a job trains on one, got {options.gpus:g}"
+        )
     table, request = TABLES[options.table], options.request()
     planned = _plan(table, request)
     if options.dry_run:
@@ -102,7 +116,7 @@ def reproduce(options: Options) -> int:
             try:
                 _run(planned, results, failures, options)
             finally:  # stopped half-way, there is a table of what is done
-                if results:
+                if results or failures:
                     _write(Summary(table, request, planned, results, failures), options.out)
         except OSError as error:
             if is_disk_full(error):
@@ -122,7 +136,7 @@ def _disk_full(out: Path, reason: str) -> ValueError:
 
 def _plan(table: Table, request: Request) -> Plan:
     planned = plan(table, request)
-    for reason in dict.fromkeys(planned.missing.values()):
+    for reason in in_words(planned.missing):
         print(f"left out: {reason}")
     return planned
 
@@ -134,30 +148,36 @@ def _finished(planned: Plan, out: Path) -> dict[Job, dict[str, Any]]:
 
 
 def _lacks_lpips(job: Job, result: dict[str, Any]) -> bool:
-    """Whether LPIPS was to be measured and could not be, as its package was missing, say."""
-    return f"lpips_{job.config.lpips}" in result["metrics"].get("not_computed", {})
+    """Whether LPIPS is to be measured and was not; for too small an image it never can be."""
+    name, metrics = f"lpips_{job.config.lpips}", result["metrics"]
+    wanted = bool(job.config.lpips) and min(metrics["size"]) >= SMALLEST
+    return wanted and name not in metrics["mean"]
 
 
 def _list_jobs(planned: Plan, out: Path, results: dict[Job, dict[str, Any]]) -> None:
     """Print the jobs, and what is known of their time."""
-    speeds = _speeds(results)
+    speeds, reached = Speeds.of(out), dict.fromkeys(planned.jobs, 0.0)
     for job in planned.jobs:
         folder = JobFolder.of(job, out)
         failure, log = folder.read_failure(), folder.log()
+        if log:
+            reached[job] = log[-1]["step"] / job.config.steps
         if job in results:
             state = f"done, PSNR {results[job]['metrics']['mean']['psnr']:.2f}"
         elif failure:
             state = f"failed, will be tried again: {failure}"
+        elif folder.result.is_file():
+            state = "trained, LPIPS to be measured"
         elif log:
             state = f"begun, step {log[-1]['step']}"
         else:
             state = "to do"
         print(f"{job.title}, {job.config.steps} steps: {state}")
     left = [job for job in planned.jobs if job not in results]
-    seconds = [speeds.seconds(job) for job in left]
-    known = [s for s in seconds if s is not None]
+    whole = {job: speeds.seconds(job) for job in left}
+    known = [s * (1 - reached[job]) for job, s in whole.items() if s is not None]
     estimate = (
-        "no estimate: no job of this preset has finished yet"
+        f"no estimate: no job of this preset has finished in {out} yet"
         if left and len(known) < len(left)
         else f"about {duration(sum(known))}, one after another, judging by finished jobs"
     )
@@ -176,7 +196,7 @@ def _run(
     print(f"{len(planned.jobs)} jobs, {len(results)} of them done; they lie in {out / 'jobs'}")
     if not left:
         return
-    speeds = _speeds(results)
+    speeds = Speeds.of(out)
     progress = Progress(left, out, speeds)
     if options.engine == "ray":
         ended = engines.run_ray(
@@ -206,27 +226,24 @@ def _run(
                 continue
             folder.write_result(outcome.result)
             results[job] = outcome.result
-            speeds.learn(job, outcome.result)
+            speeds.learn(job.config, outcome.result)
             psnr = outcome.result["metrics"]["mean"]["psnr"]
             seconds = outcome.result["metrics"]["train_seconds"]
             progress.ended(job, f"PSNR {psnr:.2f} dB, {duration(seconds)} of training")
 
 
-def _speeds(results: dict[Job, dict[str, Any]]) -> Speeds:
-    speeds = Speeds()
-    for job, result in results.items():
-        speeds.learn(job, result)
-    return speeds
-
-
 def _write(summary: Summary, out: Path) -> None:
-    """Table, data and figures, in a folder of the table and the preset."""
-    folder = out / f"{summary.table.name}-{summary.request.preset}"
+    """Table, data and figures, in a folder of what was asked for."""
+    folder = out / summary.request.folder_of(summary.table)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "table.csv", summary.csv())
     write_whole(folder / "table.json", summary.json())
     write_whole(folder / "table.md", summary.markdown())  # should drawing fail
-    write_whole(folder / "table.md", summary.markdown(figures.draw(summary, out, folder)))
+    drawn = figures.draw(summary, out, folder)
+    write_whole(folder / "table.md", summary.markdown(drawn))
+    for picture in folder.glob("*.png"):  # of results that are there no more
+        if picture.name not in drawn:
+            picture.unlink()
     print(summary.markdown().split("\n## Metrics")[0])
     print(f"done: {folder / 'table.md'}")
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from reference_impl.reproduction import worker
 from reference_impl.reproduction.jobs import Job
 from reference_impl.reproduction.results import ROOT, JobFolder, is_disk_full
@@ -22,7 +24,7 @@ Ended = Generator[tuple[Job, Outcome], None, None]
 Look = Callable[[Sequence[Job]], None]
 
 WAIT = 0.2
-# Times that Ray starts a job again whose worker was lost; it goes on from its checkpoint.
+# Times that a job on Ray is started again which was lost; it goes on from its checkpoint.
 RETRIES = 3
 
 
@@ -40,11 +42,18 @@ def run_local(
     """
     waiting = deque(jobs)
     running: dict[Job, Any] = {}
+    gpus = _gpus() if parallel > 1 else []
+    places: dict[Job, str] = {}
     try:
         while waiting or running:
             while waiting and len(running) < parallel:
                 job = waiting.popleft()
-                running[job] = worker.start(job, JobFolder.of(job, out), threads)
+                taken = [places[other] for other in running if other in places]
+                if gpus and job.config.device != "cpu":
+                    places[job] = min(gpus, key=taken.count)
+                running[job] = worker.start(
+                    job, JobFolder.of(job, out), threads, gpu=places.get(job)
+                )
             ended = [job for job, process in running.items() if process.poll() is not None]
             for job in ended:
                 process = running.pop(job)
@@ -55,6 +64,14 @@ def run_local(
                 time.sleep(WAIT)
     finally:
         worker.end(list(running.values()))
+
+
+def _gpus() -> list[str]:
+    """Names of this machine's GPUs, as CUDA_VISIBLE_DEVICES has them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible:
+        return visible.split(",")
+    return [str(i) for i in range(torch.cuda.device_count())]
 
 
 def run_ray(
@@ -145,14 +162,21 @@ def run_ray(
 
 
 def _attempt(job: Job, out: Path, threads: int) -> Outcome:
-    """Run a job from a worker of the cluster; a worker that dies takes the job's process along."""
+    """Run a job from a worker of the cluster; a worker that dies takes the job's process along.
+
+    Where the process alone is stopped from outside, for want of memory, say, it goes on here.
+    """
     folder = JobFolder.of(job, out)
-    process = worker.start(job, folder, threads)
-    try:
-        process.wait()
-    finally:
-        worker.end([process])
-    return worker.outcome(job, folder, process.returncode)
+    retries = RETRIES
+    while True:
+        process = worker.start(job, folder, threads)
+        try:
+            process.wait()
+        finally:
+            worker.end([process])
+        if not retries or not worker.was_stopped(process.returncode):
+            return worker.outcome(job, folder, process.returncode)
+        retries -= 1
 
 
 def _begun(folder: JobFolder, since: float) -> bool:

@@ -19,19 +19,22 @@ from nerfreg.recipes import RECIPES, Recipe
 from reference_impl.config import PRESETS, Config, resolve_steps, resolve_width
 from reference_impl.perceptual import check_networks, import_lpips
 from reference_impl.reproduction.tables import Table, Variant
-from reference_impl.scenes import Scene, SceneError, load_scene
+from reference_impl.scenes import Scene, SceneError, is_scene, load_scene
 from reference_impl.scenes.outside import outside
+from reference_impl.scenes.triangulate import import_pycolmap
 
 # A file up to this size counts by its content, a larger one by its size.
 SMALL_FILE = 2**20
+# A name of scenes up to this length is readable.
+LONGEST = 60
 # Where below the data folder a scene may lie.
 PLACES = ("{}", "*/{}", "*/*/{}")
 
 # The network of the papers' numbers.
 LPIPS = "vgg"
 
-# Where things lie decides nothing.
-PATHS = ("out", "resume", "scene", "keypoints_cache", "lpips_weights")
+# Where things lie decides nothing, nor what else is measured of a trained model.
+NOT_HASHED = ("out", "resume", "scene", "keypoints_cache", "lpips", "lpips_weights")
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,12 @@ class Job:
 
     @cached_property
     def hash(self) -> str:
-        """Of all that decides the result, and of nothing else: not of paths, not of the log.
+        """Of all that decides the training, and of nothing else: not of paths, not of the log.
 
         Device and precision count as they were asked for: what ``auto`` became is in the result.
         """
         decides = dataclasses.asdict(self.config)
-        for option in (*PATHS, "dry_run", "log"):
+        for option in (*NOT_HASHED, "dry_run", "log"):
             del decides[option]
         decides |= {"evaluate_every": self.config.log.evaluate_every, "scene": self.scene}
         inputs = {"files": self.files, "recipe": self.settings, "config": decides}
@@ -113,6 +116,7 @@ class Request:
         data: folder below which the scenes lie; ``None``: there is none.
         scenes: instead of the table's.
         steps: instead of the preset's; 0: the preset's.
+        keypoints: where they come from, as the trainer takes it.
         lpips_weights: to measure LPIPS with; ``None``: it is not measured.
         device: as the trainer takes it.
     """
@@ -122,8 +126,18 @@ class Request:
     data: Path | None = None
     scenes: tuple[str, ...] = ()
     steps: int = 0
+    keypoints: Literal["model", "triangulate", "none"] = "model"
     lpips_weights: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def folder_of(self, table: Table) -> str:
+        """Name of the folder for a table: another one where something else was asked for."""
+        asked = [f"{self.steps}-steps"] if self.steps else []
+        asked += [] if self.keypoints == "model" else [f"keypoints-{self.keypoints}"]
+        scenes = "+".join(self.scenes)
+        if len(scenes) > LONGEST:
+            scenes = f"{len(self.scenes)}-scenes-{_sha256(scenes.encode())[:8]}"
+        return "-".join([table.name, self.preset, *asked, *filter(None, [scenes])])
 
 
 def plan(table: Table, request: Request) -> Plan:
@@ -131,7 +145,8 @@ def plan(table: Table, request: Request) -> Plan:
 
     Raises:
         ValueError: a number is too small, no scene is there, or weights of LPIPS cannot be used.
-        ImportError: LPIPS is to be measured, and its package is not installed.
+        ImportError: LPIPS is to be measured, or keypoints triangulated, and the package for it is
+            not installed.
     """
     for name in ("seeds", "steps"):
         least = int(name == "seeds")
@@ -140,6 +155,8 @@ def plan(table: Table, request: Request) -> Plan:
     if request.lpips_weights is not None:
         check_networks(LPIPS, str(request.lpips_weights))
         import_lpips()
+    if request.keypoints == "triangulate":
+        import_pycolmap()
     jobs: list[Job] = []
     missing: dict[str, str] = {}
     for scene in dict.fromkeys(request.scenes or table.scenes):
@@ -148,7 +165,7 @@ def plan(table: Table, request: Request) -> Plan:
         except ValueError as error:
             missing[scene] = str(error)
     if not jobs:
-        reasons = "; ".join(dict.fromkeys(missing.values()))
+        reasons = "; ".join(in_words(missing))
         raise ValueError(f"--table {table.name}: none of its scenes can run: {reasons}")
     return Plan(tuple(sorted(jobs, key=lambda job: job.config.seed)), missing)
 
@@ -169,9 +186,23 @@ def find_scene(name: str, data: Path | None) -> str:
     found = [path for place in places for path in sorted(data.glob(place)) if path.is_dir()]
     if not found:
         raise ValueError(f"no folder {name}: looked for {', '.join(str(data / p) for p in places)}")
-    if len(found) > 1:
-        raise ValueError(f"several folders {name}: {', '.join(map(str, found))}")
-    return str(found[0].resolve())
+    # Masks may lie in folders of the same names, and scenes be linked to.
+    scenes = {path.resolve(): path for path in reversed(found) if is_scene(path)}
+    if len(scenes) > 1 or (not scenes and len(found) > 1):
+        several = reversed(scenes.values()) if scenes else found
+        raise ValueError(f"several folders {name}: {', '.join(map(str, several))}")
+    return str(next(iter(scenes), found[0].resolve()))
+
+
+def in_words(missing: Mapping[str, str]) -> list[str]:
+    """Say why scenes cannot run; what is the same of several, once."""
+    alike: dict[str, list[str]] = {}
+    for scene, reason in missing.items():
+        alike.setdefault(reason.replace(scene, "NAME"), []).append(scene)
+    return [
+        missing[scenes[0]] if len(scenes) == 1 else f"{', '.join(scenes)}: {reason}"
+        for reason, scenes in alike.items()
+    ]
 
 
 def fingerprint(folder: Path) -> str:
@@ -223,7 +254,9 @@ def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
     """All jobs on one scene."""
     path = find_scene(name, request.data)
     files = "" if name == "embedded" else fingerprint(Path(path))
-    config = PRESETS[request.preset](scene=path, steps=request.steps, device=request.device)
+    config = PRESETS[request.preset](
+        scene=path, steps=request.steps, keypoints=request.keypoints, device=request.device
+    )
     if request.lpips_weights is not None:
         config = replace(config, lpips=LPIPS, lpips_weights=str(request.lpips_weights))
     scene = _load(config, table, name)

@@ -1,5 +1,6 @@
 """How far the jobs are, one line each, and how long the rest will take."""
 
+import json
 import shutil
 import statistics
 import sys
@@ -8,11 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from reference_impl.config import Config, load_config
 from reference_impl.reproduction.jobs import Job
 from reference_impl.reproduction.results import JobFolder
 
 __all__ = ["Progress", "Speeds", "duration"]
 
+# Share of a job after which its own pace says more than that of others.
+OWN_PACE = 0.05
 # Seconds between two reports: on a terminal, which draws over the last one, and in a file.
 ON_TERMINAL, IN_FILE = 1.0, 60.0
 
@@ -23,23 +27,34 @@ class Speeds:
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], list[float]] = {}
 
-    def learn(self, job: Job, result: Mapping[str, Any]) -> None:
+    @classmethod
+    def of(cls, out: Path) -> "Speeds":
+        """From all results in a command's folder, of whichever table."""
+        speeds = cls()
+        for path in sorted(out.glob("jobs/*/result.json")):
+            try:
+                config, result = load_config(JobFolder(path.parent).config), path.read_text()
+                speeds.learn(config, json.loads(result))
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # whether it is sound is asked where it is used
+        return speeds
+
+    def learn(self, config: Config, result: Mapping[str, Any]) -> None:
         """Remember how long a job took, with loading and measuring where that is known."""
         whole = result.get("wall_seconds", result["metrics"]["train_seconds"])
-        speed = whole / job.config.steps
-        for kind in self._kinds(job):
+        speed = whole / config.steps
+        for kind in self._kinds(config):
             self._known.setdefault(kind, []).append(speed)
 
     def seconds(self, job: Job) -> float | None:
         """What a whole job is expected to take; ``None``: nobody knows."""
-        for kind in self._kinds(job):
+        for kind in self._kinds(job.config):
             if kind in self._known:
                 return statistics.mean(self._known[kind]) * job.config.steps
         return None
 
     @staticmethod
-    def _kinds(job: Job) -> list[tuple[Any, ...]]:
-        c = job.config
+    def _kinds(c: Config) -> list[tuple[Any, ...]]:
         often = c.preset, c.width, c.log.evaluate_every > 0
         return [(*often, c.recipe, c.without), often, (c.preset,)]
 
@@ -62,6 +77,8 @@ class Progress:
         self.stream = stream or sys.stdout
         self.terminal = self.stream.isatty()
         self.drawn, self.reported = 0, -float("inf")
+        # Of each running job: when it was first seen at which step, and when last at a new one.
+        self._seen: dict[Job, tuple[float, int, float, int]] = {}
 
     def look(self, running: Sequence[Job]) -> None:
         """Report, if it is time."""
@@ -103,22 +120,38 @@ class Progress:
 
     def remaining(self, running: Sequence[Job]) -> float | None:
         """Seconds until all is done, with as many at a time as now."""
-        pace: list[float] = []  # seconds a step of those that run, where nothing has finished yet
-        reached: dict[Job, int] = {}
+        pace: dict[Job, float] = {}
+        reached: dict[Job, float] = {}
         for job in running:
             log = JobFolder.of(job, self.out).log()
             if log and log[-1]["seconds"]:
-                reached[job] = log[-1]["step"]
-                pace.append(log[-1]["seconds"] / log[-1]["step"])
+                reached[job] = log[-1]["step"] / job.config.steps
+                pace[job] = self._pace(job, log[-1])
         total = 0.0
         for job in self.left:
-            whole = self.speeds.seconds(job)
-            if whole is None:
-                if not pace:
-                    return None
-                whole = statistics.mean(pace) * job.config.steps
-            total += whole * (1 - reached.get(job, 0) / job.config.steps)
+            known = self.speeds.seconds(job)
+            alike = [p for other, p in pace.items() if other.variant == job.variant]
+            if reached.get(job, 0.0) > OWN_PACE or (known is None and job in pace):
+                whole = pace[job] * job.config.steps
+            elif known is not None:
+                whole = known
+            elif pace:
+                whole = statistics.mean(alike or pace.values()) * job.config.steps
+            else:
+                return None
+            total += whole * (1 - reached.get(job, 0.0))
         return total / max(len(running), 1)
+
+    def _pace(self, job: Job, line: Mapping[str, Any]) -> float:
+        """Seconds a step: by the clock, so with measuring on the way, once it was seen to move."""
+        now, step = time.monotonic(), int(line["step"])
+        began, first, moved, last = self._seen.setdefault(job, (now, step, now, step))
+        if step > last:
+            moved, last = now, step
+            self._seen[job] = began, first, moved, last
+        if last > first:
+            return (moved - began) / (last - first)
+        return float(line["seconds"]) / step
 
     def _clear(self) -> None:
         if self.terminal and self.drawn:

@@ -10,7 +10,7 @@ from typing import Any
 
 from reference_impl import compare
 from reference_impl.reproduction.curves import crossing, speed_up
-from reference_impl.reproduction.jobs import Job, Plan, Request
+from reference_impl.reproduction.jobs import Job, Plan, Request, in_words
 from reference_impl.reproduction.published import CLAIMS, PUBLISHED
 from reference_impl.reproduction.tables import Table
 
@@ -127,13 +127,15 @@ class Summary:
             for w, h, width, height in sorted(sizes)
             if (w, h) != (width, height)
         ]
+        if request.keypoints != "model":
+            said.append(f"keypoints: {request.keypoints}, as asked for")
         other = [scene for scene in request.scenes if scene not in table.scenes]
         if other:
             said.append(f"scenes that no paper's table has: {', '.join(other)}")
         left_out = [scene for scene in table.scenes if scene not in {job.scene for job in jobs}]
         if left_out:
             said.append(f"scenes left out: {', '.join(left_out)}")
-        said += [f"{scene} could not run: {reason}" for scene, reason in self.plan.missing.items()]
+        said += [f"could not run: {reason}" for reason in in_words(self.plan.missing)]
         said += [f"failed: {job.title}: {why}" for job, why in self.failures.items()]
         if table.figure is not None and table.figure.kind != "ablation":
             said += [
@@ -154,11 +156,13 @@ class Summary:
             }
         )
         missing = {
-            f"{what} not computed: {why}"
+            what: why
             for result in self.results.values()
             for what, why in result["metrics"].get("not_computed", {}).items()
         }
-        said += sorted(missing)
+        if "lpips" in missing and request.lpips_weights is None:
+            missing["lpips"] = "give --lpips-weights FILE, made by convert_lpips.py"
+        said += [f"{what} not computed: {why}" for what, why in sorted(missing.items())]
         for key, word in (
             ("code", "versions of the code"),
             ("device", "devices"),

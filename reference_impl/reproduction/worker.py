@@ -27,11 +27,11 @@ from reference_impl.reproduction.results import (
 from reference_impl.train import train
 from reference_impl.watch import NonFiniteLossError
 
-__all__ = ["Outcome", "end", "outcome", "start"]
+__all__ = ["Outcome", "end", "outcome", "start", "was_stopped"]
 
 NON_FINITE, DISK_FULL, STOPPED = 3, 4, 130
 # Options that say where a job finds what it reads.
-INPUTS = ("scene", "keypoints_cache", "lpips_weights")
+INPUTS = ("scene", "keypoints_cache", "lpips", "lpips_weights")
 # Seconds that an orphan has for its last checkpoint.
 LAST_WORDS = 60
 
@@ -51,19 +51,24 @@ class Outcome:
     disk_full: bool = False
 
 
-def start(job: Job, folder: JobFolder, threads: int) -> "subprocess.Popen[bytes]":
+def start(
+    job: Job, folder: JobFolder, threads: int, *, gpu: str | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a job's process. It ends, saved, when its standard input does: with its parent.
 
     Args:
         job: to run, or to go on with.
         folder: of the job.
         threads: for each job; 0: as many as torch likes.
+        gpu: the only one that it is to see; ``None``: all.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
     save_config(replace(job.config, out=str(folder.run.resolve())), folder.config)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     # Unbuffered, so that the last line is what was said last, on whichever stream.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     with folder.output.open("wb") as output:
@@ -86,6 +91,11 @@ def end(processes: "list[subprocess.Popen[bytes]]") -> None:
         process.wait()
 
 
+def was_stopped(code: int) -> bool:
+    """Whether a process with this exit code was killed, or told to stop, from outside."""
+    return code < 0 or code == STOPPED
+
+
 def outcome(job: Job, folder: JobFolder, code: int) -> Outcome:
     """What a process that has ended with an exit code leaves behind."""
     if code == 0:
@@ -96,6 +106,8 @@ def outcome(job: Job, folder: JobFolder, code: int) -> Outcome:
     if code < 0:
         name = signal.Signals(-code).name
         return Outcome(reason=f"killed by {name}; see {folder.output}")
+    if code == STOPPED:
+        return Outcome(reason="told to stop, and saved; the same command goes on with it")
     lines = folder.output.read_text(errors="replace").replace("\r", "\n").split("\n")
     said = [line.strip() for line in lines if line.strip()] or [f"exit code {code}"]
     return Outcome(reason=said[-1].removeprefix("error: "), disk_full=code == DISK_FULL)
@@ -109,7 +121,8 @@ def work(folder: JobFolder) -> None:
     earlier = folder.read_sessions() if resumed else []
     folder.write_sessions([*earlier, session])
     if resumed:
-        # What decides nothing may have moved since: the data, or the weights of LPIPS.
+        # What decides nothing of the training may be other by now: where the data lie, or whether
+        # LPIPS is measured.
         path = folder.run / "config.json"
         save_config(
             replace(load_config(path), **{name: getattr(config, name) for name in INPUTS}), path

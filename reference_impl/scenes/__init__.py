@@ -1,5 +1,6 @@
 """Scenes: photos with known cameras, split into training and test views."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from reference_impl.scenes.blender import load_blender
@@ -13,7 +14,7 @@ from reference_impl.scenes.scene import Scene, SceneError
 from reference_impl.scenes.sfm import FULL_MODELS
 from reference_impl.scenes.transforms_json import load_transforms_json
 
-__all__ = ["Scene", "SceneError", "load_scene"]
+__all__ = ["Scene", "SceneError", "is_scene", "load_scene"]
 
 # What a folder of each format contains, in the order in which they are looked for: other formats
 # may have a COLMAP model beside them, so that alone comes last.
@@ -55,8 +56,17 @@ def load_scene(
     if not folder.is_dir():
         raise SceneError(folder, "no such folder; expected a scene's folder, or «embedded»")
     for patterns, load in FORMATS:
-        if all(any(folder.glob(pattern)) for pattern in patterns):
+        if _shows(folder, patterns):
             # Resolved, so that «.» has a name.
             return load(folder.resolve(), n_views, width=width, keypoints=keypoints)
     known = ", ".join(" with ".join(patterns) for patterns, _ in FORMATS)
     raise SceneError(folder, f"no scene here: expected one of {known}")
+
+
+def is_scene(folder: Path) -> bool:
+    """Whether a folder shows one of the :data:`FORMATS`."""
+    return any(_shows(folder, patterns) for patterns, _ in FORMATS)
+
+
+def _shows(folder: Path, patterns: Sequence[str]) -> bool:
+    return all(any(folder.glob(pattern)) for pattern in patterns)

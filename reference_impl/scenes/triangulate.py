@@ -22,7 +22,7 @@ from nerfreg.views import invert_pose, rotation_to_quaternion
 from reference_impl.scenes import sfm
 from reference_impl.scenes.scene import Scene, SceneError
 
-__all__ = ["cache_folder", "triangulate"]
+__all__ = ["cache_folder", "import_pycolmap", "triangulate"]
 
 # COLMAP's number for the lens PINHOLE: fx, fy, cx, cy.
 PINHOLE = 1
@@ -76,7 +76,7 @@ def triangulate(scene: Scene, cache: Path | None = None) -> dict[int, Keypoints]
 def _fingerprint(scene: Scene) -> str:
     """Name what a model is made from."""
     cameras = scene.cameras[scene.train]
-    digest = hashlib.sha256(VERSION + _pycolmap().__version__.encode())
+    digest = hashlib.sha256(VERSION + import_pycolmap().__version__.encode())
     for values in (scene.images[scene.train], cameras.c2w, cameras.intrinsics):
         digest.update(str(tuple(values.shape)).encode())
         digest.update(values.contiguous().numpy().tobytes())
@@ -85,7 +85,7 @@ def _fingerprint(scene: Scene) -> str:
 
 
 def _triangulate(scene: Scene, folder: Path) -> Path:
-    pycolmap = _pycolmap()
+    pycolmap = import_pycolmap()
     photographs, database, known = folder / "images", folder / "database.db", folder / "known"
     photographs.mkdir()
     for view in scene.train:
@@ -142,7 +142,12 @@ def _photograph(view: int) -> str:
     return f"{view:06d}.png"
 
 
-def _pycolmap() -> Any:
+def import_pycolmap() -> Any:
+    """Import the package.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     importlib.import_module("zlib")  # first: see nerfreg.supervision.colmap
     try:
         return importlib.import_module("pycolmap")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from reference_impl.compare import compare, read_metrics, table
+from reference_impl.report import LABEL, tiles
 
 
 def result(**changes):
@@ -156,3 +157,14 @@ def test_older_runs_stand_beside_newer_ones():
     head, _, *body = table([result(), other]).splitlines()
     assert "| psnr | ssim | lpips_vgg | train s |" in head
     assert [row.split(" | ")[-2] for row in body] == ["0.300", ""]
+
+
+def test_long_titles_of_columns_are_wrapped():
+    """Or each would run into the next."""
+    picture = np.zeros((75, 100, 3), np.uint8)
+    short = tiles([[picture, picture]], ["photograph", "fewview"], ["rgb"])
+    long = tiles([[picture] * 2], ["photograph", "fewview without " + "occlusion, " * 8], ["rgb"])
+    assert short.width == long.width == 2 * 200 + 4
+    assert long.height - short.height >= 2 * LABEL
+    gap = np.asarray(long)[: long.height - short.height + LABEL, 200:204]
+    assert (gap == 255).all(), "nothing between the columns"

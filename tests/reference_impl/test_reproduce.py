@@ -83,19 +83,21 @@ def test_what_is_finished_is_skipped(tmp_path, jobs, instead, capsys):
     assert ran == [jobs[1]], "now all are"
 
 
-def test_a_result_without_the_lpips_asked_for_is_not_finished(tmp_path, monkeypatch, instead):
-    """Its package may be there by now."""
+def test_a_result_without_the_lpips_asked_for_is_not_finished(
+    tmp_path, monkeypatch, instead, capsys
+):
+    """It is measured on the model that is there."""
     job = tiny_job(lpips="vgg")
     monkeypatch.setattr(reproduce, "plan", lambda table, request: Plan((job,), {}))
-    lacking = result_of(job)
-    lacking["metrics"]["not_computed"] = {"lpips_vgg": "LPIPS needs: pip install"}
-    JobFolder.of(job, tmp_path).write_result(lacking)
-    ran = instead(Outcome(result_of(job)))
+    large = result_of(job)
+    large["metrics"]["size"] = [48, 36]
+    JobFolder.of(job, tmp_path).write_result(large)
+    reproduce.reproduce(Options(out=tmp_path, dry_run=True))
+    assert "trained, LPIPS to be measured" in capsys.readouterr().out
+    small = result_of(job)
+    ran = instead(Outcome(small))
     assert reproduce.reproduce(Options(out=tmp_path)) == 0
     assert ran == [job]
-    small = result_of(job)
-    small["metrics"]["not_computed"] = {"lpips": "images of 24x18 pixels"}
-    JobFolder.of(job, tmp_path).write_result(small)
     reproduce.reproduce(Options(out=tmp_path))
     assert ran == [job], "what images are too small for will never come"
 
@@ -150,7 +152,7 @@ def test_a_dry_run_writes_nothing(tmp_path, jobs, capsys):
     assert not (tmp_path / "out").exists()
     said = capsys.readouterr().out
     assert said.count("to do") == 2
-    assert "0 of 2 jobs done; no estimate: no job of this preset has finished yet" in said
+    assert "0 of 2 jobs done; no estimate: no job of this preset has finished in" in said
 
 
 def test_a_result_edited_by_hand_stops_the_command(tmp_path, jobs):
@@ -169,6 +171,77 @@ def test_a_second_command_is_told(tmp_path, jobs, instead):
     assert not ran
 
 
+def test_where_all_jobs_fail_the_table_says_why(tmp_path, jobs, instead):
+    instead(Outcome(reason="diverged: this"), Outcome(reason="diverged: that"))
+    assert reproduce.reproduce(Options(out=tmp_path)) == 2
+    text = (tmp_path / "embedded-small" / "table.md").read_text()
+    assert f"- failed: {jobs[1].title}: diverged: that" in text
+    assert json.loads((tmp_path / "embedded-small" / "table.json").read_text())["rows"] == []
+
+
+def test_pictures_of_what_is_there_no_more_go(tmp_path, jobs):
+    for job in jobs:
+        finish(job, tmp_path)
+    folder = tmp_path / "embedded-small"
+    folder.mkdir()
+    (folder / "images-fern.png").touch()
+    reproduce.reproduce(Options(out=tmp_path))
+    assert not list(folder.glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"), [(None, ["0", "1", "0"]), ("5,7,8", ["5", "7", "5"])]
+)
+def test_jobs_at_a_time_share_the_gpus_out(tmp_path, monkeypatch, visible, expected):
+    """The third begins where the first has ended."""
+
+    class Ended:
+        returncode = 0
+
+        def poll(self):
+            return 0 if self is started[0] or len(started) == 3 else None
+
+    def start(job, folder, threads, *, gpu):
+        given.append(gpu)
+        started.append(Ended())
+        return started[-1]
+
+    given, started = [], []
+    monkeypatch.setattr(worker, "start", start)
+    monkeypatch.setattr(worker, "end", lambda processes: None)
+    monkeypatch.setattr(worker, "outcome", lambda *_: Outcome())
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    jobs = [tiny_job(seed=seed, device="auto") for seed in range(3)]
+    ended = engines.run_local(jobs, tmp_path, look=lambda jobs: None, parallel=2)
+    assert len(list(ended)) == 3
+    assert given == expected
+
+
+@pytest.mark.parametrize(
+    ("codes", "started"), [([0], 1), ([2, 0], 1), ([-9, 0], 2), ([130, -15, 0], 3), ([-9] * 9, 4)]
+)
+def test_a_job_that_is_killed_on_a_cluster_is_started_again(tmp_path, monkeypatch, codes, started):
+    """Three times; one that fails by itself would fail again."""
+
+    class Process:
+        def __init__(self, code):
+            self.returncode = code
+
+        def wait(self):
+            ended.append(self.returncode)
+
+    ended = []
+    processes = iter([Process(code) for code in codes])
+    monkeypatch.setattr(worker, "start", lambda job, folder, threads: next(processes))
+    monkeypatch.setattr(worker, "end", lambda processes: None)
+    monkeypatch.setattr(worker, "outcome", lambda job, folder, code: code)
+    assert engines._attempt(tiny_job(), tmp_path, 1) == codes[started - 1]
+    assert ended == codes[:started]
+
+
 def test_a_full_disk_is_one_line_and_finished_jobs_are_kept(tmp_path, jobs, instead):
     full = Outcome(reason="No space left on device", disk_full=True)
     instead(Outcome(result_of(jobs[0])), full)
@@ -185,6 +258,9 @@ def test_a_full_disk_is_one_line_and_finished_jobs_are_kept(tmp_path, jobs, inst
         (Options(parallel=0), "--parallel must be at least 1, got 0"),
         (Options(cpus=-1), "--cpus must be at least 0, got -1"),
         (Options(address="auto"), "--address: .* needs --engine ray"),
+        (Options(gpus=1), "--gpus: .* needs --engine ray"),
+        (Options(engine="ray", gpus=2), "--gpus must be between 0 and 1, .* got 2"),
+        (Options(engine="ray", parallel=2), "--parallel: Ray runs as many"),
     ],
 )
 def test_bad_options_are_named(tmp_path, options, message):
@@ -236,6 +312,19 @@ class TestWork:
         work(folder)
         assert load_config(folder.run / "config.json").lpips_weights == str(tmp_path / "moved")
 
+    def test_lpips_that_is_asked_for_later_costs_no_training(self, job, folder, monkeypatch):
+        work(folder)
+        before = outcome(job, folder, 0).result
+        save_config(replace(job.config, out=str(folder.run), lpips="vgg"), folder.config)
+        networks = {"vgg": lambda image, truth, *, scaled=True: 0.25}, {}
+        monkeypatch.setattr("reference_impl.perceptual.load_networks", lambda *_: networks)
+        work(folder)
+        after = outcome(job, folder, 0).result
+        assert after["metrics"]["mean"]["lpips_vgg"] == 0.25
+        assert after["metrics"]["mean"]["psnr"] == before["metrics"]["mean"]["psnr"]
+        assert self.steps(folder) == [2, 4, 6]
+        assert after["curve"] == before["curve"]
+
     def test_says_which_code_trained_it_and_on_what(self, job, folder, monkeypatch):
         for code in ("old", "new"):
             monkeypatch.setattr(worker, "code_fingerprint", lambda code=code: code)
@@ -283,6 +372,7 @@ class TestWork:
             (3, "50%\rerror: diverged: term", "diverged: term"),
             (1, "", "exit code 1"),
             (-9, "50%", "killed by SIGKILL; see .*output.txt"),
+            (130, "error: stopped at step 3; go on with --resume x", "told to stop, .*the same"),
             (0, "", "no readable result: .*is the run finished"),
         ],
     )

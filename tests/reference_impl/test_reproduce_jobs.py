@@ -1,6 +1,7 @@
 """Tables as data, and what they come to with the scenes at hand."""
 
 import json
+import re
 import sys
 from copy import deepcopy
 from dataclasses import replace
@@ -19,7 +20,14 @@ from nerfreg.schedules import LogLinear
 from reference_impl.config import LogConfig, OptimizerConfig
 from reference_impl.perceptual import WEIGHTS_FORMAT
 from reference_impl.reproduction import jobs as planning
-from reference_impl.reproduction.jobs import Request, find_scene, fingerprint, plan, settings
+from reference_impl.reproduction.jobs import (
+    Request,
+    find_scene,
+    fingerprint,
+    in_words,
+    plan,
+    settings,
+)
 from reference_impl.reproduction.published import PUBLISHED
 from reference_impl.reproduction.tables import TABLES, Block, Table, Variant
 from reference_impl.scenes import load_scene
@@ -106,9 +114,15 @@ class TestHash:
 
     @pytest.mark.parametrize(
         "change",
-        [{"out": "x"}, {"resume": "x"}, {"scene": "/elsewhere"}, {"log": LogConfig(every=7)}],
+        [
+            {"out": "x"},
+            {"resume": "x"},
+            {"scene": "/elsewhere"},
+            {"log": LogConfig(every=7)},
+            {"lpips": "vgg", "lpips_weights": "x"},
+        ],
     )
-    def test_does_not_change_with_paths_and_logging(self, change):
+    def test_does_not_change_with_paths_logging_and_what_else_is_measured(self, change):
         job = tiny_job()
         assert replace(job, config=replace(job.config, **change)).hash == job.hash
 
@@ -200,7 +214,7 @@ class TestLpips:
             for given in (None, weights)
         )
         assert (with_it.config.lpips, with_it.config.lpips_weights) == ("vgg", str(weights))
-        assert with_it.hash != without.hash, "a result without it is no result with it"
+        assert with_it.hash == without.hash, "the training is the same"
 
     def test_weights_that_are_not_there_are_named_before_anything_runs(self, tmp_path):
         with pytest.raises(ValueError, match=r"no\.safetensors"):
@@ -286,6 +300,37 @@ class TestScenes:
         with pytest.raises(ValueError, match=r"several folders fern: .*a/fern, .*b/fern"):
             find_scene("fern", tmp_path)
 
+    def test_masks_in_a_folder_of_the_same_name_are_no_scene(self, tmp_path):
+        """As DTU's release has them beside it."""
+        for place in ("Rectified", "idrmasks"):
+            (tmp_path / place / "scan8").mkdir(parents=True)
+        (tmp_path / "Rectified" / "scan8" / "rect_001_3_r5000.png").touch()
+        (tmp_path / "idrmasks" / "scan8" / "001.png").touch()
+        assert find_scene("scan8", tmp_path) == str(tmp_path / "Rectified" / "scan8")
+
+    def test_a_link_to_a_scene_is_that_scene(self, tmp_path):
+        scene = tmp_path / "a" / "fern"
+        scene.mkdir(parents=True)
+        (scene / "poses_bounds.npy").touch()
+        (tmp_path / "fern").symlink_to(scene)
+        assert find_scene("fern", tmp_path) == str(scene)
+        other = tmp_path / "b" / "fern"
+        other.mkdir(parents=True)
+        (other / "poses_bounds.npy").touch()
+        with pytest.raises(ValueError, match=r"several folders fern: .*/fern, .*b/fern"):
+            find_scene("fern", tmp_path)
+
+    def test_that_lack_the_same_are_told_in_one_line(self):
+        missing = {
+            "fern": "no folder fern: looked for x/fern",
+            "trex": "no folder trex: looked for x/trex",
+            "room": "room: damaged",
+        }
+        assert in_words(missing) == [
+            "fern, trex: no folder NAME: looked for x/NAME",
+            "room: damaged",
+        ]
+
 
 class TestPlan:
     def test_a_table_without_data(self):
@@ -323,6 +368,23 @@ class TestPlan:
         planned = plan(table, Request("paper", 1, llff, ("fern",)))
         assert planned.jobs[0].config.width == 60
 
+    def test_keypoints_come_from_where_they_are_asked_for(self, monkeypatch):
+        planned = plan(TABLES["embedded"], replace(EMBEDDED, keypoints="none"))
+        assert {job.config.keypoints for job in planned.jobs} == {"none"}
+        assert planned.jobs[0].hash != plan(TABLES["embedded"], EMBEDDED).jobs[0].hash
+        monkeypatch.setitem(sys.modules, "pycolmap", None)
+        with pytest.raises(ImportError, match="--keypoints triangulate needs pycolmap"):
+            plan(TABLES["embedded"], replace(EMBEDDED, keypoints="triangulate"))
+
+    def test_a_folder_is_of_what_was_asked_for(self):
+        table = TABLES["llff3"]
+        assert Request().folder_of(table) == "llff3-small"
+        asked = Request("paper", steps=7, scenes=("fern", "room"), keypoints="triangulate")
+        name = "llff3-paper-7-steps-keypoints-triangulate-fern+room"
+        assert asked.folder_of(table) == name
+        many = Request(scenes=tuple(f"scene{i}" for i in range(20)))
+        assert re.fullmatch(r"llff3-small-20-scenes-[0-9a-f]{8}", many.folder_of(table))
+
     def test_a_scene_given_twice_runs_once(self):
         jobs = plan(TABLES["embedded"], Request(seeds=1, scenes=("embedded", "embedded"))).jobs
         assert len({job.name for job in jobs}) == len(jobs) == 4
@@ -335,9 +397,11 @@ class TestPlan:
         assert TABLES["llff3"].size_of("embedded") is None
 
     def test_none_of_the_scenes_is_an_error(self, tmp_path):
-        with pytest.raises(ValueError, match=r"--table llff3: none of its scenes.* needs --data"):
+        with pytest.raises(
+            ValueError, match=r"--table llff3: none of its scenes.* NAME needs --data"
+        ):
             plan(TABLES["llff3"], Request())
-        with pytest.raises(ValueError, match=r"none of its scenes can run: no folder fern"):
+        with pytest.raises(ValueError, match=r"can run: fern, .*: no folder NAME: looked for"):
             plan(TABLES["llff3"], Request(data=tmp_path))
 
     @pytest.mark.parametrize(("name", "least"), [("seeds", 1), ("steps", 0)])

@@ -152,6 +152,16 @@ class TestRay:
         assert "seed 0: failed" not in said
         require_whole(jobs, tmp_path)
 
+    def test_a_killed_trainer_goes_on(self, jobs, reproduce, tmp_path):
+        """As where memory is short: the system kills what needs the most of it."""
+        command, folder = reproduce("--engine", "ray"), JobFolder.of(jobs[0], tmp_path)
+        wait_for(lambda: checkpoints.any_saved(folder.run), command)
+        os.kill(holder(folder), signal.SIGKILL)
+        said, _ = command.communicate(timeout=400)
+        assert command.returncode == 0, said
+        assert "seed 0: failed" not in said
+        require_whole(jobs, tmp_path)
+
     def test_a_killed_driver_loses_nothing(self, jobs, reproduce, tmp_path):
         first, folder = reproduce("--engine", "ray"), JobFolder.of(jobs[0], tmp_path)
         wait_for(lambda: checkpoints.any_saved(folder.run), first)
@@ -168,11 +178,11 @@ class TestRay:
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         where = ("--engine", "ray", "--address", cluster.address)
         try:
-            for option in ("--cpus", "--gpus"):
-                command = reproduce(*where, option, "2")
+            for option, more in (("--cpus", "2"), ("--gpus", "1")):
+                command = reproduce(*where, option, more)
                 said, _ = command.communicate(timeout=120)
                 assert command.returncode == 2, said
-                assert f"error: {option} 2" in said
+                assert f"error: {option} {more}" in said
                 assert "the cluster has" in said
             command = reproduce(*where)
             said, _ = command.communicate(timeout=400)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reference_impl.config import save_config
 from reference_impl.reproduction.lock import locked
 from reference_impl.reproduction.progress import Progress, Speeds, duration
 from reference_impl.reproduction.results import JobFolder, is_disk_full, write_whole
@@ -134,17 +135,46 @@ class TestProgress:
     def test_finished_jobs_tell_the_speed_of_their_kind(self, job, tmp_path):
         other, speeds = tiny_job(recipe="fewview"), Speeds()
         assert speeds.seconds(job) is None
-        speeds.learn(job, result_of(job))
+        speeds.learn(job.config, result_of(job))
         assert speeds.seconds(job) == 6.0
         assert speeds.seconds(tiny_job(recipe="fewview", steps=12)) == 12.0, (
             "the best that is known"
         )
         slow = result_of(other)
         slow["metrics"]["train_seconds"] = 60.0
-        speeds.learn(other, slow)
+        speeds.learn(other.config, slow)
         assert (speeds.seconds(job), speeds.seconds(other)) == (6.0, 60.0)
         assert speeds.seconds(tiny_job(preset="paper")) is None
         assert Progress([job, other], tmp_path, speeds).remaining([]) == 66.0
+
+    def test_a_job_well_under_way_tells_its_own_speed(self, job, tmp_path):
+        """It may take far longer than others of its preset."""
+        speeds, slow = Speeds(), tiny_job(recipe="fewview")
+        speeds.learn(job.config, result_of(job))
+        self.log(slow, tmp_path, {"step": 2, "psnr": 11.0, "seconds": 20.0})
+        assert Progress([slow, job], tmp_path, speeds).remaining([slow]) == pytest.approx(40 + 6)
+
+    def test_a_speed_by_the_clock_counts_measuring_on_the_way(self, job, tmp_path, monkeypatch):
+        """The log's seconds are of training alone."""
+        clock = iter([100.0, 130.0])
+        monkeypatch.setattr("time.monotonic", lambda: next(clock))
+        progress = Progress([job], tmp_path, Speeds())
+        self.log(job, tmp_path, {"step": 2, "psnr": 11.0, "seconds": 2.0})
+        assert progress.remaining([job]) == pytest.approx(4)
+        JobFolder.of(job, tmp_path).run.joinpath("log.jsonl").write_text(
+            json.dumps({"step": 4, "psnr": 11.0, "seconds": 4.0}) + "\n"
+        )
+        assert progress.remaining([job]) == pytest.approx(30 / 2 * 2)
+
+    def test_speeds_are_those_of_all_results_in_the_folder(self, job, tmp_path):
+        """Another table's jobs are as good; a damaged file is not asked."""
+        for recipe in ("mipnerf", "fewview"):
+            other = tiny_job(recipe=recipe)
+            finish(other, tmp_path)
+            save_config(other.config, JobFolder.of(other, tmp_path).config)
+        JobFolder.of(other, tmp_path).result.write_text("{")
+        assert Speeds.of(tmp_path).seconds(job) == 6.0
+        assert Speeds.of(tmp_path / "nothing").seconds(job) is None
 
     def test_a_report_fits_the_terminal(self, job, tmp_path, monkeypatch):
         """Or it would wrap, and not be drawn over whole."""

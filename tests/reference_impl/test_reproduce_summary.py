@@ -137,19 +137,20 @@ class TestTable:
             "nerfreg's own colour prior",
         ):
             assert words in said
-        assert "trex could not run: no folder trex" in llff3.departures()
+        assert "could not run: no folder trex" in llff3.departures()
         assert "jobs have not run yet" not in said
 
     def test_says_what_has_not_run_and_what_was_asked_for(self):
         done, open_job = tiny_job(), tiny_job(seed=1)
         result = result_of(done)
         result["metrics"]["not_computed"] = {"lpips": "no weights"}
-        table = summary("llff3", {done: result}, steps=6, scenes=("embedded",))
+        table = summary("llff3", {done: result}, steps=6, scenes=("embedded",), keypoints="none")
         said = replace(table, plan=Plan((done, open_job), {})).departures()
         assert "1 of 2 jobs have not run yet" in said
         assert "6 steps, as asked for, instead of the preset's" in said
         assert "scenes that no paper's table has: embedded" in said
-        assert "lpips not computed: no weights" in said
+        assert "keypoints: none, as asked for" in said
+        assert "lpips not computed: give --lpips-weights FILE, made by convert_lpips.py" in said
 
     @pytest.mark.parametrize(
         ("recipe", "without", "matters"),
