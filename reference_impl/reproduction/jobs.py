@@ -157,9 +157,14 @@ def plan(table: Table, request: Request) -> Plan:
         import_lpips()
     if request.keypoints == "triangulate":
         import_pycolmap()
+    scenes = request.scenes or table.scenes
+    if not scenes:
+        raise ValueError(
+            f"--table {table.name} needs --scenes NAME,NAME: the paper does not name its own"
+        )
     jobs: list[Job] = []
     missing: dict[str, str] = {}
-    for scene in dict.fromkeys(request.scenes or table.scenes):
+    for scene in dict.fromkeys(scenes):
         try:
             jobs += _scene_jobs(table, request, scene)
         except ValueError as error:

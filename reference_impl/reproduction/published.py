@@ -122,11 +122,29 @@ _BLENDER = (
     ("FreeNeRF", "24.26", ".883", ".098"),
     ("SparseNeRF", "24.04", ".876", ".113"),
 )
-_DSNERF = (
-    ("NeRF", "13.5 18.2 22.5"),
-    ("DS-NeRF, MSE", "19.5 22.2 24.7"),
-    ("DS-NeRF, KL", "20.2 22.6 24.9"),
-)
+# Of a table: scenes, training views, then (method, PSNR at each of them).
+_DSNERF = {
+    "dsnerf-llff": (
+        "mean of 8",
+        (2, 5, 10),
+        ("NeRF", "13.5 18.2 22.5"),
+        ("DS-NeRF, MSE", "19.5 22.2 24.7"),
+        ("DS-NeRF, KL", "20.2 22.6 24.9"),
+    ),
+    "dsnerf-dtu": (
+        "mean of 15",
+        (3, 6, 9),
+        ("NeRF", "9.9 18.6 22.1"),
+        ("DS-NeRF", "16.5 20.5 22.2"),
+    ),
+    "dsnerf-redwood": (
+        "mean",
+        (2, 5, 10),
+        ("NeRF", "10.5 22.4 23.4"),
+        ("DS-NeRF, points", "18.1 22.9 23.8"),
+        ("DS-NeRF, RGB-D", "20.3 23.4 23.9"),
+    ),
+}
 _EFFICIENCY = (
     ("mip-NeRF", "9.4 17.3 24.2 25.2 25.6 26.4"),
     ("RegNeRF", "19.3 21.6 24.7 25.5 25.7 26.7"),
@@ -165,9 +183,10 @@ PUBLISHED: tuple[Published, ...] = (
         for method, *numbers in _BLENDER
     ),
     *(
-        Published("dsnerf-llff", method, views, "mean of 8", psnr, source=DSNERF, remark=UNCHECKED)
-        for method, line in _DSNERF
-        for views, psnr in zip((2, 5, 10), line.split(), strict=True)
+        Published(table, method, n_views, scenes, psnr, source=DSNERF, remark=UNCHECKED)
+        for table, (scenes, views, *lines) in _DSNERF.items()
+        for method, line in lines
+        for n_views, psnr in zip(views, line.split(), strict=True)
     ),
     *(
         Published(

@@ -396,6 +396,12 @@ class TestPlan:
         assert TABLES["dsnerf-llff"].size_of("fern") == (1008, 756)
         assert TABLES["llff3"].size_of("embedded") is None
 
+    def test_a_paper_that_does_not_name_its_scenes_needs_some(self):
+        with pytest.raises(ValueError, match="--table dsnerf-redwood needs --scenes"):
+            plan(TABLES["dsnerf-redwood"], Request())
+        jobs = plan(TABLES["dsnerf-redwood"], EMBEDDED).jobs
+        assert {job.config.views for job in jobs} == {2, 5, 10}
+
     def test_none_of_the_scenes_is_an_error(self, tmp_path):
         with pytest.raises(
             ValueError, match=r"--table llff3: none of its scenes.* NAME needs --data"
