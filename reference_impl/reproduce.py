@@ -26,6 +26,7 @@ from reference_impl.perceptual import SMALLEST
 from reference_impl.reproduction import engines, figures
 from reference_impl.reproduction.jobs import Job, Plan, Request, in_words, plan
 from reference_impl.reproduction.lock import locked
+from reference_impl.reproduction.pace import TIMED, seconds_a_step
 from reference_impl.reproduction.progress import Progress, Speeds, duration
 from reference_impl.reproduction.results import JobFolder, is_disk_full, write_whole
 from reference_impl.reproduction.summary import Summary
@@ -173,15 +174,28 @@ def _list_jobs(planned: Plan, out: Path, results: dict[Job, dict[str, Any]]) -> 
         else:
             state = "to do"
         print(f"{job.title}, {job.config.steps} steps: {state}")
-    left = [job for job in planned.jobs if job not in results]
-    whole = {job: speeds.seconds(job) for job in left}
-    known = [s * (1 - reached[job]) for job, s in whole.items() if s is not None]
-    estimate = (
-        f"no estimate: no job of this preset has finished in {out} yet"
-        if left and len(known) < len(left)
-        else f"about {duration(sum(known))}, one after another, judging by finished jobs"
-    )
-    print(f"{len(results)} of {len(planned.jobs)} jobs done" + (f"; {estimate}" if left else ""))
+    left = {job: 1 - reached[job] for job in planned.jobs if job not in results}
+    estimate = f"; {_estimate(left, speeds)}" if left else ""
+    print(f"{len(results)} of {len(planned.jobs)} jobs done{estimate}")
+
+
+def _estimate(left: dict[Job, float], speeds: Speeds) -> str:
+    """How long jobs will take, in words, judging by finished ones, else by a few steps of each."""
+    by = "judging by finished jobs"
+    timed: dict[str, float] = {}
+    total = 0.0
+    for job, share in left.items():
+        whole, recipe = speeds.seconds(job), job.config.recipe
+        if whole is None and share:
+            by = f"judging by {TIMED} steps of each recipe, here and now; measuring comes on top"
+            if recipe not in timed:
+                try:
+                    timed[recipe] = seconds_a_step(job)
+                except (ValueError, ImportError, OSError) as error:
+                    return f"no estimate: {job.title}: {error}"
+            whole = timed[recipe] * job.config.steps
+        total += (whole or 0.0) * share
+    return f"about {duration(total)}, one after another, {by}"
 
 
 def _run(

@@ -259,9 +259,7 @@ def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
     """All jobs on one scene."""
     path = find_scene(name, request.data)
     files = "" if name == "embedded" else fingerprint(Path(path))
-    config = PRESETS[request.preset](
-        scene=path, steps=request.steps, keypoints=request.keypoints, device=request.device
-    )
+    config = PRESETS[request.preset](scene=path, steps=request.steps, device=request.device)
     if request.lpips_weights is not None:
         config = replace(config, lpips=LPIPS, lpips_weights=str(request.lpips_weights))
     scene = _load(config, table, name)
@@ -289,6 +287,8 @@ def _scene_jobs(table: Table, request: Request, name: str) -> list[Job]:
                     without = ",".join(variant.without)
                     told = replace(resolved, recipe=variant.recipe, without=without, seed=seed)
                     job = Job(name, told, files, consists_of)
+                    if job.takes_depth:  # to others it is all the same
+                        job = replace(job, config=replace(told, keypoints=request.keypoints))
                     jobs.setdefault(job.name, job)
     return list(jobs.values())
 

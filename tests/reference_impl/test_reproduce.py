@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,9 +14,10 @@ import torch
 from reference_impl import reproduce
 from reference_impl.config import LogConfig, OptimizerConfig, load_config, save_config
 from reference_impl.reproduce import Options
-from reference_impl.reproduction import engines, worker
+from reference_impl.reproduction import engines, pace, worker
 from reference_impl.reproduction.jobs import Plan
 from reference_impl.reproduction.lock import locked
+from reference_impl.reproduction.pace import seconds_a_step
 from reference_impl.reproduction.results import JobFolder
 from reference_impl.reproduction.worker import DISK_FULL, Outcome, outcome, work
 from reference_impl.train import train
@@ -91,9 +93,14 @@ def test_a_result_without_the_lpips_asked_for_is_not_finished(
     monkeypatch.setattr(reproduce, "plan", lambda table, request: Plan((job,), {}))
     large = result_of(job)
     large["metrics"]["size"] = [48, 36]
-    JobFolder.of(job, tmp_path).write_result(large)
+    folder = JobFolder.of(job, tmp_path)
+    folder.write_result(large)
+    folder.run.mkdir()
+    (folder.run / "log.jsonl").write_text('{"step": 6, "seconds": 6.0}')
     reproduce.reproduce(Options(out=tmp_path, dry_run=True))
-    assert "trained, LPIPS to be measured" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "trained, LPIPS to be measured" in said
+    assert "0 of 1 jobs done; about 0 s" in said
     small = result_of(job)
     ran = instead(Outcome(small))
     assert reproduce.reproduce(Options(out=tmp_path)) == 0
@@ -152,7 +159,24 @@ def test_a_dry_run_writes_nothing(tmp_path, jobs, capsys):
     assert not (tmp_path / "out").exists()
     said = capsys.readouterr().out
     assert said.count("to do") == 2
-    assert "0 of 2 jobs done; no estimate: no job of this preset has finished in" in said
+    assert re.search(r"0 of 2 jobs done; about \d+ s, one after another, judging by 3 steps", said)
+
+
+def test_an_estimate_that_cannot_be_had_says_why(tmp_path, monkeypatch, capsys):
+    job = tiny_job(recipe="dietnerf")
+    monkeypatch.setattr(reproduce, "plan", lambda table, request: Plan((job,), {}))
+    reproduce.reproduce(Options(out=tmp_path / "out", dry_run=True))
+    assert "no estimate: embedded, dietnerf, 3 views, seed 0: --recipe dietnerf: needs" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_step_is_timed_without_leaving_anything_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pace, "TIMED", 1)
+    began = time.perf_counter()
+    assert 0 < seconds_a_step(tiny_job(width=16)) < time.perf_counter() - began
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_result_edited_by_hand_stops_the_command(tmp_path, jobs):

@@ -1,0 +1,49 @@
+"""How long a step of a job takes on this machine, timed on a few of them."""
+
+import statistics
+import time
+from dataclasses import replace
+
+import torch
+from lightning_fabric import Fabric
+
+from reference_impl.batches import BatchSampler
+from reference_impl.config import resolve_device, resolve_precision
+from reference_impl.regularized_step import RegularizedStep
+from reference_impl.reproduction.jobs import Job
+from reference_impl.run import Run
+
+__all__ = ["TIMED", "seconds_a_step"]
+
+# The first steps take longer than all others.
+WARM_UP, TIMED = 2, 3
+
+
+def seconds_a_step(job: Job) -> float:
+    """Train a few steps, leave nothing behind, and say what one of them took: the median.
+
+    Raises:
+        ValueError, ImportError, OSError: the job could not begin.
+    """
+    run = Run.of(replace(job.config, device=resolve_device(job.config.device)))
+    config = run.config
+    fabric = Fabric(
+        accelerator="gpu" if config.device == "cuda" else "cpu",
+        devices=1,
+        precision=resolve_precision(config),
+    )
+    space, model = run.space(fabric.device), run.model()
+    sampler = BatchSampler(run.scene, run.recipe, space, config.rays, fabric.device)
+    module = RegularizedStep(model, run.recipe, space, sampler, run.scene.background)
+    wrapped, optimizer = fabric.setup(module, torch.optim.Adam(model.parameters()))
+    generator = torch.Generator(fabric.device).manual_seed(config.seed)
+    seconds: list[float] = []
+    for step in range(WARM_UP + TIMED):
+        began = time.perf_counter()
+        total, _, _ = wrapped(step, generator)
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(total)
+        optimizer.step()
+        total.detach().item()  # waits for the device
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[WARM_UP:])
