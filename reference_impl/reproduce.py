@@ -26,7 +26,7 @@ from reference_impl.perceptual import SMALLEST
 from reference_impl.reproduction import engines, figures
 from reference_impl.reproduction.jobs import Job, Plan, Request, in_words, plan
 from reference_impl.reproduction.lock import locked
-from reference_impl.reproduction.pace import TIMED, seconds_a_step
+from reference_impl.reproduction.pace import seconds_a_step
 from reference_impl.reproduction.progress import Progress, Speeds, duration
 from reference_impl.reproduction.results import JobFolder, is_disk_full, write_whole
 from reference_impl.reproduction.summary import Summary
@@ -187,7 +187,7 @@ def _estimate(left: dict[Job, float], speeds: Speeds) -> str:
     for job, share in left.items():
         whole, recipe = speeds.seconds(job), job.config.recipe
         if whole is None and share:
-            by = f"judging by {TIMED} steps of each recipe, here and now; measuring comes on top"
+            by = "judging by a few steps of each recipe, timed now; measuring comes on top"
             if recipe not in timed:
                 try:
                     timed[recipe] = seconds_a_step(job)
