@@ -39,7 +39,7 @@ class Options:
 
     table: str = "embedded"
     """embedded, llff3, llff6, llff9, dtu3, dtu6, dtu9, dsnerf-llff, dsnerf-dtu, dsnerf-redwood,
-    blender8, ablation, intent, recipes, data-efficiency or convergence."""
+    blender8, ablation, intent, recipes, data-efficiency, data-efficiency-dtu or convergence."""
     preset: Literal["small", "paper"] = "small"
     """small: minutes a job on a CPU. paper: RegNeRF's network, batch and steps, for a GPU."""
     seeds: int = 3

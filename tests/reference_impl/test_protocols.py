@@ -8,6 +8,7 @@ from reference_impl.protocols import (
     BLENDER_8_FREENERF,
     DTU,
     DTU_18,
+    LLFF_DSNERF,
     LLFF_REGNERF,
     PROTOCOLS,
 )
@@ -23,6 +24,14 @@ def test_llff_equals_regnerf():
             train, test = splits.evenly_spaced(n_images, n_views)
             assert train == upstream[f"{scene}_train{n_views}"].tolist()
             assert test == upstream[f"{scene}_test"].tolist()
+
+
+def test_llff_as_in_ds_nerf_is_spread_by_the_same_rule():
+    """Of fern's 20 photographs 0, 8 and 16 test; of the other 17 the first and the last train."""
+    assert LLFF_DSNERF.views == (2, 5, 10)
+    assert splits.evenly_spaced(20, 2) == ([1, 19], [0, 8, 16])
+    assert splits.evenly_spaced(20, 5)[0] == [1, 5, 10, 14, 19]
+    assert splits.evenly_spaced(20, 10)[0] == [1, 3, 5, 6, 9, 11, 13, 14, 17, 19]
 
 
 def test_dtu_equals_regnerf():

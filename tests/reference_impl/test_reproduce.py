@@ -4,9 +4,11 @@ import errno
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -414,3 +416,32 @@ class TestWork:
         assert found.result is None
         assert not found.disk_full
         assert re.match(reason, found.reason)
+
+
+def test_the_command_as_people_give_it(tmp_path):
+    """A real table's jobs, from a shell, in processes of their own, to the table and back."""
+    script = Path(reproduce.__file__)
+    numbers = {"steps": 2, "seeds": 1, "parallel": 2, "cpus": 1}
+    options = [word for name, n in numbers.items() for word in (f"--{name}", str(n))]
+
+    def run():
+        done = subprocess.run(
+            [sys.executable, str(script), *options, "--device", "cpu", "--out", "out"],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = run()
+    folder = tmp_path / "out" / "embedded-small-2-steps"
+    assert f"done: {folder.relative_to(tmp_path) / 'table.md'}" in said
+    assert "4 of 4 jobs finished" in (folder / "table.md").read_text()
+    rows = json.loads((folder / "table.json").read_text())["rows"]
+    assert {row["recipe"] for row in rows} == {"mipnerf", "regnerf", "dsnerf", "fewview"}
+    assert (folder / "images-embedded.png").is_file()
+    assert "4 jobs, 4 of them done" in run()

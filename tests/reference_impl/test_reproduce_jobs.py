@@ -73,7 +73,9 @@ class TestTables:
 
     def test_every_table_of_a_paper_has_its_numbers_beside_it(self):
         printed = {row.table for row in PUBLISHED}
-        assert printed == {*TABLES} - {"embedded", "convergence", "intent", "recipes"}
+        none = {"embedded", "convergence", "intent", "recipes"}
+        assert printed == {*TABLES} - none - {"data-efficiency-dtu"}
+        assert printed == {name for table in TABLES.values() for name in table.published}
         assert all(row.source for row in PUBLISHED)
 
     @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row.table} {row.method}")
