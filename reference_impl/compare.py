@@ -86,12 +86,13 @@ def read_options(run: Path) -> dict[str, str]:
     return options
 
 
-def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def rows(results: list[dict[str, Any]], metrics: Sequence[str] = METRICS) -> list[dict[str, Any]]:
     """A row for each setting: the setting, how many runs had it, mean and deviation of each metric.
 
     Args:
         results: what metrics.json of each run holds, and, under ``options``, what
             :func:`read_options` gave.
+        metrics: to have means of.
 
     Returns:
         Rows with the keys of ``SETTING``, ``reached`` (the step measured), ``options`` (those in
@@ -116,7 +117,7 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for (*setting, reached, own), runs in sorted(groups.items()):
         measured = {
-            metric: [r["mean"][metric] for r in runs if metric in r["mean"]] for metric in METRICS
+            metric: [r["mean"][metric] for r in runs if metric in r["mean"]] for metric in metrics
         }
         seconds = [r["train_seconds"] for r in runs if "train_seconds" in r]
         found.append(

@@ -143,9 +143,14 @@ def _plan(table: Table, request: Request) -> Plan:
 
 
 def _finished(planned: Plan, out: Path) -> dict[Job, dict[str, Any]]:
-    """Results that are there already, with all that was asked for."""
+    """Results that are there already."""
     found = {job: JobFolder.of(job, out).read_result(job) for job in planned.jobs}
-    return {job: r for job, r in found.items() if r is not None and not _lacks_lpips(job, r)}
+    return {job: result for job, result in found.items() if result is not None}
+
+
+def _left(planned: Plan, results: dict[Job, dict[str, Any]]) -> list[Job]:
+    """Jobs without a result, or whose result lacks what was asked for."""
+    return [j for j in planned.jobs if j not in results or _lacks_lpips(j, results[j])]
 
 
 def _lacks_lpips(job: Job, result: dict[str, Any]) -> bool:
@@ -163,20 +168,20 @@ def _list_jobs(planned: Plan, out: Path, results: dict[Job, dict[str, Any]]) -> 
         failure, log = folder.read_failure(), folder.log()
         if log:
             reached[job] = log[-1]["step"] / job.config.steps
-        if job in results:
+        if job in results and _lacks_lpips(job, results[job]):
+            state = "trained, LPIPS to be measured"
+        elif job in results:
             state = f"done, PSNR {results[job]['metrics']['mean']['psnr']:.2f}"
         elif failure:
             state = f"failed, will be tried again: {failure}"
-        elif folder.result.is_file():
-            state = "trained, LPIPS to be measured"
         elif log:
             state = f"begun, step {log[-1]['step']}"
         else:
             state = "to do"
         print(f"{job.title}, {job.config.steps} steps: {state}")
-    left = {job: 1 - reached[job] for job in planned.jobs if job not in results}
+    left = {job: 0.0 if job in results else 1 - reached[job] for job in _left(planned, results)}
     estimate = f"; {_estimate(left, speeds)}" if left else ""
-    print(f"{len(results)} of {len(planned.jobs)} jobs done{estimate}")
+    print(f"{len(planned.jobs) - len(left)} of {len(planned.jobs)} jobs done{estimate}")
 
 
 def _estimate(left: dict[Job, float], speeds: Speeds) -> str:
@@ -191,7 +196,7 @@ def _estimate(left: dict[Job, float], speeds: Speeds) -> str:
             if recipe not in timed:
                 try:
                     timed[recipe] = seconds_a_step(job)
-                except (ValueError, ImportError, OSError) as error:
+                except (ValueError, ImportError, OSError, RuntimeError) as error:
                     return f"no estimate: {job.title}: {error}"
             whole = timed[recipe] * job.config.steps
         total += (whole or 0.0) * share
@@ -206,8 +211,9 @@ def _run(
 ) -> None:
     """Run the jobs without a result, and add what they leave to the results or the failures."""
     out = options.out
-    left = [job for job in planned.jobs if job not in results]
-    print(f"{len(planned.jobs)} jobs, {len(results)} of them done; they lie in {out / 'jobs'}")
+    left = _left(planned, results)
+    done = len(planned.jobs) - len(left)
+    print(f"{len(planned.jobs)} jobs, {done} of them done; they lie in {out / 'jobs'}")
     if not left:
         return
     speeds = Speeds.of(out)

@@ -124,7 +124,8 @@ def train(config: Config, command: str = "") -> Path:
     device = resolve_device(config.device if asked == "auto" else asked)
     devices, machines = processes(config)
     if device == "cuda" and devices > torch.cuda.device_count():
-        raise ValueError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs")
+        by = f"torchrun's {devices} processes" if under_torchrun() else f"--devices {devices}"
+        raise ValueError(f"{by}: there are {torch.cuda.device_count()} GPUs")
     # Named before other processes join: none of them has made it by then.
     recipe = run.recipe.name.replace(", ", "-").replace(" ", "-")
     name = f"{run.scene.name}-{recipe}-{config.views}v-s{config.seed}"
@@ -287,9 +288,14 @@ def train(config: Config, command: str = "") -> Path:
     return folder
 
 
+def under_torchrun() -> bool:
+    """Whether torchrun started this process, and others with it."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def processes(config: Config) -> tuple[int, int]:
     """Processes of this machine, and machines: torchrun's word counts if it started this one."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not under_torchrun():
         return config.devices, 1
     here = int(os.environ["LOCAL_WORLD_SIZE"])
     return here, int(os.environ["WORLD_SIZE"]) // here

@@ -16,6 +16,7 @@ from reference_impl.reproduction.curves import crossing
 from reference_impl.reproduction.jobs import Job
 from reference_impl.reproduction.results import JobFolder
 from reference_impl.reproduction.summary import (
+    TEST_PSNR,
     Summary,
     measured,
     psnr_of,
@@ -121,7 +122,7 @@ def _convergence(
     if baseline in curves:
         axes.axhline(max(curves[baseline][1]), linestyle="dotted", color="grey")
     x = "seconds of training" if seconds else "steps"
-    axes.set(xlabel=x, ylabel=f"{measured(results, scene)}, dB")
+    axes.set(xlabel=x, ylabel=f"{TEST_PSNR}, dB")
 
 
 # What a scene's figure has side by side; the first is in the figure of all scenes, too.

@@ -25,6 +25,7 @@ from reference_impl.scenes.triangulate import import_pycolmap
 
 # A file up to this size counts by its content, a larger one by its size.
 SMALL_FILE = 2**20
+SEEDS = 3
 # A name of scenes up to this length is readable.
 LONGEST = 60
 # Where below the data folder a scene may lie.
@@ -122,7 +123,7 @@ class Request:
     """
 
     preset: str = "small"
-    seeds: int = 3
+    seeds: int = SEEDS
     data: Path | None = None
     scenes: tuple[str, ...] = ()
     steps: int = 0
@@ -133,8 +134,10 @@ class Request:
     def folder_of(self, table: Table) -> str:
         """Name of the folder for a table: another one where something else was asked for."""
         asked = [f"{self.steps}-steps"] if self.steps else []
+        asked += [] if self.seeds == SEEDS else [f"{self.seeds}-seeds"]
         asked += [] if self.keypoints == "model" else [f"keypoints-{self.keypoints}"]
-        scenes = "+".join(self.scenes)
+        asked += [] if self.device == "auto" else [self.device]
+        scenes = "+".join(name for name in self.scenes if _is_name(name))
         if len(scenes) > LONGEST:
             scenes = f"{len(self.scenes)}-scenes-{_sha256(scenes.encode())[:8]}"
         return "-".join([table.name, self.preset, *asked, *filter(None, [scenes])])
@@ -183,7 +186,7 @@ def find_scene(name: str, data: Path | None) -> str:
     """
     if name == "embedded":
         return name
-    if name != Path(name).name or name == "..":
+    if not _is_name(name):
         raise ValueError(f"scene {name}: expected the name of a folder below --data, not a path")
     if data is None:
         raise ValueError(f"scene {name} needs --data FOLDER with a folder {name} below it")
@@ -197,6 +200,10 @@ def find_scene(name: str, data: Path | None) -> str:
         several = reversed(scenes.values()) if scenes else found
         raise ValueError(f"several folders {name}: {', '.join(map(str, several))}")
     return str(next(iter(scenes), found[0].resolve()))
+
+
+def _is_name(name: str) -> bool:
+    return name == Path(name).name and name != ".."
 
 
 def in_words(missing: Mapping[str, str]) -> list[str]:

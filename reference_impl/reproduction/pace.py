@@ -25,9 +25,13 @@ def seconds_a_step(job: Job) -> float:
     """Train a few steps, leave nothing behind, and say what one of them took.
 
     Raises:
-        ValueError, ImportError, OSError: the job could not begin.
+        ValueError, ImportError, OSError, RuntimeError: the job could not begin, or has not enough
+            memory.
     """
-    run = Run.of(replace(job.config, device=resolve_device(job.config.device)))
+    # Triangulated keypoints are kept; what takes a moment here does not need them.
+    keypoints = "none" if job.config.keypoints == "triangulate" else job.config.keypoints
+    device = resolve_device(job.config.device)
+    run = Run.of(replace(job.config, device=device, keypoints=keypoints))
     config = run.config
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # or it tells the precision
     fabric = Fabric(

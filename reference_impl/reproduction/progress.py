@@ -22,10 +22,11 @@ ON_TERMINAL, IN_FILE = 1.0, 60.0
 
 
 class Speeds:
-    """Seconds a step, learnt from finished jobs: of the same kind, else of the same preset."""
+    """How long jobs take, learnt from finished ones: of the same kind, else of the same preset."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], list[float]] = {}
+        # Of each job: steps, seconds of training, and of loading and measuring besides.
+        self._known: dict[tuple[Any, ...], list[tuple[int, float, float]]] = {}
 
     @classmethod
     def of(cls, out: Path) -> "Speeds":
@@ -40,17 +41,19 @@ class Speeds:
         return speeds
 
     def learn(self, config: Config, result: Mapping[str, Any]) -> None:
-        """Remember how long a job took, with loading and measuring where that is known."""
-        whole = result.get("wall_seconds", result["metrics"]["train_seconds"])
-        speed = whole / config.steps
+        """Remember how long a job took."""
+        training = float(result["metrics"]["train_seconds"])
+        besides = max(float(result.get("wall_seconds", training)) - training, 0.0)
         for kind in self._kinds(config):
-            self._known.setdefault(kind, []).append(speed)
+            self._known.setdefault(kind, []).append((config.steps, training, besides))
 
     def seconds(self, job: Job) -> float | None:
         """What a whole job is expected to take; ``None``: nobody knows."""
         for kind in self._kinds(job.config):
             if kind in self._known:
-                return statistics.mean(self._known[kind]) * job.config.steps
+                steps, training, besides = zip(*self._known[kind], strict=True)
+                pace = sum(training) / sum(steps)
+                return pace * job.config.steps + statistics.fmean(besides)
         return None
 
     @staticmethod
@@ -77,6 +80,7 @@ class Progress:
         self.stream = stream or sys.stdout
         self.terminal = self.stream.isatty()
         self.drawn, self.reported = 0, -float("inf")
+        self._begun = {job: self._share(job) for job in self.left}
         # Of each running job: when it was first seen at which step, and when last at a new one.
         self._seen: dict[Job, tuple[float, int, float, int]] = {}
 
@@ -139,13 +143,20 @@ class Progress:
                 whole = statistics.mean(alike or pace.values()) * job.config.steps
             else:
                 return None
-            total += whole * (1 - reached.get(job, 0.0))
+            total += whole * (1 - reached.get(job, self._begun.get(job, 0.0)))
         return total / max(len(running), 1)
+
+    def _share(self, job: Job) -> float:
+        """How much of a job is trained."""
+        log = JobFolder.of(job, self.out).log()
+        return log[-1]["step"] / job.config.steps if log else 0.0
 
     def _pace(self, job: Job, line: Mapping[str, Any]) -> float:
         """Seconds a step: by the clock, so with measuring on the way, once it was seen to move."""
         now, step = time.monotonic(), int(line["step"])
         began, first, moved, last = self._seen.setdefault(job, (now, step, now, step))
+        if step < last:  # killed, and begun again from its checkpoint
+            began, first, moved, last = self._seen[job] = now, step, now, step
         if step > last:
             moved, last = now, step
             self._seen[job] = began, first, moved, last

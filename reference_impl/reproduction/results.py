@@ -68,7 +68,9 @@ class JobFolder:
         """
         if not self.result.is_file():
             return None
-        advice = "delete the file to have the job run again"
+        advice = (
+            "delete the file to have the job measured again, its folder to have it trained again"
+        )
         try:
             result: dict[str, Any] = json.loads(self.result.read_text())
             checksum, found = result.pop("checksum"), result["hash"]
@@ -157,7 +159,7 @@ def collect(job: Job, folder: JobFolder) -> dict[str, Any]:
         "preset": config.preset,
         "device": config.device,
         "precision": config.precision,
-        **_machine(folder.run),
+        **_machine(folder.run, config.steps),
         # From start to end, with loading and measuring; of a job that was never cut short.
         **({"wall_seconds": round(sum(lengths), 1)} if whole else {}),
         # Keypoints that test views helped to place, for instance.
@@ -168,11 +170,13 @@ def collect(job: Job, folder: JobFolder) -> dict[str, Any]:
     }
 
 
-def _machine(run: Path) -> dict[str, str]:
+def _machine(run: Path, steps: int) -> dict[str, str]:
     """What a run was trained with and on; several, where it went on elsewhere."""
     path = run / SESSIONS
     lines = path.read_text().splitlines() if path.is_file() else []
     sessions = [json.loads(line) for line in lines]
+    # The others only measured.
+    sessions = [session for session in sessions if session["step"] < steps] or sessions
     return {
         name: " + ".join(dict.fromkeys(str(session[name]) for session in sessions))
         for name in ("torch", "processor", "threads")

@@ -14,13 +14,14 @@ from reference_impl.reproduction.jobs import Job, Plan, Request, in_words
 from reference_impl.reproduction.published import CLAIMS, PUBLISHED
 from reference_impl.reproduction.tables import Table
 
-__all__ = ["Summary", "measured", "psnr_of", "seeds_mean", "views_mean"]
+__all__ = ["TEST_PSNR", "Summary", "measured", "psnr_of", "seeds_mean", "views_mean"]
 
 # The papers' own columns come on top: which network their LPIPS had is not said.
 _PRINTED = ("psnr", "ssim", "lpips", "average")
 _RELEASED = ("ssim_released", "lpips_released")
 _OURS = (*compare.METRICS, *_RELEASED, *(f"{name}_masked" for name in _RELEASED))
 METRICS = tuple(dict.fromkeys((*_OURS, *_PRINTED, *(f"{name}_masked" for name in _PRINTED))))
+TEST_PSNR = "test PSNR"
 Curve = tuple[list[float], list[float]]
 
 
@@ -45,7 +46,7 @@ class Summary:
     def rows(self) -> list[dict[str, Any]]:
         """Ours: a row for each setting, then means over the scenes that share one."""
         metrics = [result["metrics"] for result in self.results.values()]
-        return [*compare.rows(metrics), *compare.rows(scene_means(metrics))]
+        return [*compare.rows(metrics, METRICS), *compare.rows(scene_means(metrics), METRICS)]
 
     def published(self) -> list[dict[str, Any]]:
         """The papers', in the same form."""
@@ -96,7 +97,7 @@ class Summary:
                 for name, curve in curves.items():
                     given = scene, figure.baseline, name, base, curve
                     said = _data_efficiency(*given) if for_views else _sooner(*given, axis)
-                    what = measured(self.results, scene)
+                    what = measured(self.results, scene) if for_views else TEST_PSNR
                     found.append({**said, "measured": what, "data_set": data_sets[scene]})
         return [*found, *_mean_findings(found)]
 
@@ -130,7 +131,7 @@ class Summary:
         if request.keypoints != "model":
             said.append(f"keypoints: {request.keypoints}, as asked for")
         other = [scene for scene in request.scenes if scene not in table.scenes]
-        if other:
+        if other and table.scenes:
             said.append(f"scenes that no paper's table has: {', '.join(other)}")
         left_out = [scene for scene in table.scenes if scene not in {job.scene for job in jobs}]
         if left_out:
@@ -138,12 +139,16 @@ class Summary:
         said += [f"could not run: {reason}" for reason in in_words(self.plan.missing)]
         said += [f"failed: {job.title}: {why}" for job, why in self.failures.items()]
         if table.figure is not None and table.figure.kind != "ablation":
-            said += [
-                f"{scene}: what the figure shows is of seeds {', '.join(map(str, shared))} alone,"
-                " which all of its points have"
-                for scene in dict.fromkeys(job.scene for job in self.results)
-                if (shared := shared_seeds(self.results, scene)) != seeds_of(self.results, scene)
-            ]
+            for scene in dict.fromkeys(job.scene for job in self.results):
+                shared = shared_seeds(self.results, scene)
+                if not shared:
+                    said.append(f"{scene}: the points of the figure share no seed")
+                elif shared != seeds_of(self.results, scene):
+                    which = ", ".join(map(str, shared))
+                    said.append(
+                        f"{scene}: what the figure shows is of seeds {which} alone, which all of"
+                        " its points have"
+                    )
         still = len([job for job in jobs if job not in self.results and job not in self.failures])
         if still:
             said.append(f"{still} of {len(jobs)} jobs have not run yet")
@@ -303,13 +308,13 @@ def psnr_of(result: Mapping[str, Any]) -> float:
 
 
 def measured(results: Mapping[Job, Mapping[str, Any]], scene: str) -> str:
-    """What :func:`psnr_of` gives on a scene, in words."""
+    """What :func:`psnr_of` gives on a scene, in words. Not on the way: there all pixels count."""
     masked = any(
         "psnr_masked" in result["metrics"]["mean"]
         for job, result in results.items()
         if job.scene == scene
     )
-    return "test PSNR of the object" if masked else "test PSNR"
+    return f"{TEST_PSNR} of the object" if masked else TEST_PSNR
 
 
 def seeds_of(results: Mapping[Job, Mapping[str, Any]], scene: str) -> list[int]:
@@ -318,7 +323,7 @@ def seeds_of(results: Mapping[Job, Mapping[str, Any]], scene: str) -> list[int]:
 
 
 def shared_seeds(results: Mapping[Job, Mapping[str, Any]], scene: str) -> list[int]:
-    """Seeds that every variant has with each of its numbers of views; all, where there are none.
+    """Seeds that every variant has with each of its numbers of views.
 
     Seeds differ by more than what is compared, so that a curve of other seeds would lie elsewhere.
     """
@@ -327,13 +332,15 @@ def shared_seeds(results: Mapping[Job, Mapping[str, Any]], scene: str) -> list[i
         if job.scene == scene:
             key = job.variant, job.config.views
             points.setdefault(key, set()).add(job.config.seed)
-    shared = sorted(set.intersection(*points.values())) if points else []
-    return shared or seeds_of(results, scene)
+    return sorted(set.intersection(*points.values())) if points else []
 
 
 def views_mean(results: Mapping[Job, Mapping[str, Any]], scene: str) -> dict[str, Curve]:
-    """PSNR against training views of each variant on a scene, means over the shared seeds."""
-    seeds = shared_seeds(results, scene)
+    """PSNR against training views of each variant on a scene, means over the shared seeds.
+
+    Over all, where none is shared.
+    """
+    seeds = shared_seeds(results, scene) or seeds_of(results, scene)
     found: dict[str, dict[int, list[float]]] = {}
     for job, result in results.items():
         if job.scene == scene and job.config.seed in seeds:
@@ -353,9 +360,10 @@ def seeds_mean(
 ) -> dict[str, Curve]:
     """PSNR against steps, or seconds, of each variant on a scene, means over the shared seeds.
 
-    At the steps that all of them were measured at: a run that was cut short may lack some.
+    Over all, where none is shared. At the steps that all of them were measured at: a run that was
+    cut short may lack some.
     """
-    seeds = shared_seeds(results, scene)
+    seeds = shared_seeds(results, scene) or seeds_of(results, scene)
     found: dict[str, list[dict[int, tuple[float, float]]]] = {}
     for job, result in results.items():
         if job.scene == scene and job.config.seed in seeds:

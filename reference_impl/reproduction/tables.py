@@ -140,7 +140,7 @@ def _dtu(views: int) -> Table:
     )
 
 
-_SPREAD = "DS-NeRF's training views were never published: they are spread evenly here"
+_SPREAD = "DS-NeRF never published its training views: they are spread evenly here"
 
 
 def _dsnerf(
@@ -199,8 +199,9 @@ TABLES = {
             (),
             (2, 5, 10),
             (640, 480),
-            f"{_SPREAD}, nor which scans",
-            "dsnerf's keypoints are of the depth images, as in the row «DS-NeRF, RGB-D»",
+            f"{_SPREAD}; nor does it name its scans",
+            "dsnerf's keypoints are of the depth images, as in the row «DS-NeRF, RGB-D», unless"
+            " others are asked for",
         ),
         Table(
             "blender8",

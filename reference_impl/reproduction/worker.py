@@ -93,7 +93,7 @@ def end(processes: "list[subprocess.Popen[bytes]]") -> None:
 
 def was_stopped(code: int) -> bool:
     """Whether a process with this exit code was killed, or told to stop, from outside."""
-    return code < 0 or code == STOPPED
+    return code in (-signal.SIGKILL, -signal.SIGTERM, STOPPED)
 
 
 def outcome(job: Job, folder: JobFolder, code: int) -> Outcome:
@@ -107,7 +107,7 @@ def outcome(job: Job, folder: JobFolder, code: int) -> Outcome:
         name = signal.Signals(-code).name
         return Outcome(reason=f"killed by {name}; see {folder.output}")
     if code == STOPPED:
-        return Outcome(reason="told to stop, and saved; the same command goes on with it")
+        return Outcome(reason="told to stop; the same command goes on with it")
     lines = folder.output.read_text(errors="replace").replace("\r", "\n").split("\n")
     said = [line.strip() for line in lines if line.strip()] or [f"exit code {code}"]
     return Outcome(reason=said[-1].removeprefix("error: "), disk_full=code == DISK_FULL)
@@ -128,6 +128,11 @@ def work(folder: JobFolder) -> None:
             replace(load_config(path), **{name: getattr(config, name) for name in INPUTS}), path
         )
         train(Config(resume=str(folder.run), device=config.device))
+    elif folder.result.is_file():
+        raise ValueError(
+            f"{folder.run}: its checkpoints are gone, so no more can be measured of it; delete"
+            f" {folder.path} to have it trained again"
+        )
     else:
         # A run killed before its first checkpoint begins again: nothing in it is worth keeping.
         if folder.run.exists():

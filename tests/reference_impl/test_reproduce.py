@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from reference_impl.reproduction.lock import locked
 from reference_impl.reproduction.pace import seconds_a_step
 from reference_impl.reproduction.results import JobFolder
 from reference_impl.reproduction.worker import DISK_FULL, Outcome, outcome, work
+from reference_impl.session import SESSIONS
 from reference_impl.train import train
 from tests.reference_impl.tiny_jobs import finish, result_of, tiny_job
 
@@ -103,6 +105,11 @@ def test_a_result_without_the_lpips_asked_for_is_not_finished(
     said = capsys.readouterr().out
     assert "trained, LPIPS to be measured" in said
     assert "0 of 1 jobs done; about 0 s" in said
+    instead(Outcome(reason="killed"))
+    assert reproduce.reproduce(Options(out=tmp_path)) == 1
+    table = (tmp_path / "embedded-small" / "table.md").read_text()
+    assert "1 of 1 jobs finished" in table, "what is measured stays"
+    assert f"failed: {job.title}: killed" in table
     small = result_of(job)
     ran = instead(Outcome(small))
     assert reproduce.reproduce(Options(out=tmp_path)) == 0
@@ -164,6 +171,15 @@ def test_a_dry_run_writes_nothing(tmp_path, jobs, capsys):
     assert re.search(
         r"0 of 2 jobs done; about \d+ s, one after another, judging by a few steps", said
     )
+
+
+def test_an_estimate_that_memory_does_not_allow_says_so(tmp_path, jobs, monkeypatch, capsys):
+    def full(job):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(reproduce, "seconds_a_step", full)
+    reproduce.reproduce(Options(out=tmp_path / "out", dry_run=True))
+    assert f"no estimate: {jobs[0].title}: CUDA out of memory" in capsys.readouterr().out
 
 
 def test_an_estimate_that_cannot_be_had_says_why(tmp_path, monkeypatch, capsys):
@@ -359,6 +375,21 @@ class TestWork:
         assert self.steps(folder) == [2, 4, 6]
         assert after["curve"] == before["curve"]
 
+    def test_what_can_be_measured_no_more_is_not_trained_again(self, job, folder):
+        work(folder)
+        folder.write_result(outcome(job, folder, 0).result)
+        shutil.rmtree(folder.run / "checkpoints")
+        with pytest.raises(ValueError, match=r"its checkpoints are gone.* delete .* trained again"):
+            work(folder)
+        assert (folder.run / "metrics.json").is_file()
+
+    def test_who_only_measured_is_not_who_trained(self, job, folder):
+        work(folder)
+        line = (folder.run / SESSIONS).read_text()
+        other = {**json.loads(line), "step": 6, "processor": "another"}
+        (folder.run / SESSIONS).write_text(line + json.dumps(other) + "\n")
+        assert "another" not in outcome(job, folder, 0).result["processor"]
+
     def test_says_which_code_trained_it_and_on_what(self, job, folder, monkeypatch):
         for code in ("old", "new"):
             monkeypatch.setattr(worker, "code_fingerprint", lambda code=code: code)
@@ -406,7 +437,7 @@ class TestWork:
             (3, "50%\rerror: diverged: term", "diverged: term"),
             (1, "", "exit code 1"),
             (-9, "50%", "killed by SIGKILL; see .*output.txt"),
-            (130, "error: stopped at step 3; go on with --resume x", "told to stop, .*the same"),
+            (130, "error: stopped at step 3; go on with --resume x", "told to stop; the same"),
             (0, "", "no readable result: .*is the run finished"),
         ],
     )

@@ -181,8 +181,10 @@ class TestSettings:
         def loss():
             return lambda depth: depth.mean()
 
-        assert self.of(loss()) == self.of(loss())
-        assert self.of(loss()) != self.of(depth_smoothness)
+        one, other = loss(), loss()
+        assert repr(one) != repr(other), "they say where they lie"
+        assert self.of(one) == self.of(other)
+        assert self.of(one) != self.of(depth_smoothness)
 
     def test_the_weights_of_a_network_count(self):
         network = nn.Linear(2, 2)
@@ -389,6 +391,8 @@ class TestPlan:
         asked = Request("paper", steps=7, scenes=("fern", "room"), keypoints="triangulate")
         name = "llff3-paper-7-steps-keypoints-triangulate-fern+room"
         assert asked.folder_of(table) == name
+        asked = Request(seeds=1, device="cpu", scenes=("../../x", "fern", ".."))
+        assert asked.folder_of(table) == "llff3-small-1-seeds-cpu-fern"
         many = Request(scenes=tuple(f"scene{i}" for i in range(20)))
         assert re.fullmatch(r"llff3-small-20-scenes-[0-9a-f]{8}", many.folder_of(table))
 

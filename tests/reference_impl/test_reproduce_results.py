@@ -166,6 +166,32 @@ class TestProgress:
         )
         assert progress.remaining([job]) == pytest.approx(30 / 2 * 2)
 
+    def test_a_job_that_begins_again_from_its_checkpoint_is_timed_anew(
+        self, job, tmp_path, monkeypatch
+    ):
+        clock = iter([0.0, 10.0, 12.0])
+        monkeypatch.setattr("time.monotonic", lambda: next(clock))
+        progress = Progress([job], tmp_path, Speeds())
+        self.log(job, tmp_path, {"step": 4, "psnr": 11.0, "seconds": 4.0})
+        log = JobFolder.of(job, tmp_path).run / "log.jsonl"
+        progress.remaining([job])
+        for step, left in ((3, 3.0), (5, 1.0)):
+            log.write_text(json.dumps({"step": step, "psnr": 11.0, "seconds": float(step)}) + "\n")
+            assert progress.remaining([job]) == pytest.approx(left)
+
+    def test_what_was_trained_before_is_not_to_be_done(self, job, tmp_path):
+        speeds = Speeds()
+        speeds.learn(job.config, result_of(job))
+        self.log(job, tmp_path, {"step": 4, "psnr": 11.0, "seconds": 4.0})
+        assert Progress([job], tmp_path, speeds).remaining([]) == pytest.approx(2.0)
+
+    def test_loading_and_measuring_take_no_longer_with_more_steps(self, job):
+        speeds, short = Speeds(), tiny_job(steps=2)
+        result = result_of(short, wall_seconds=21.0)
+        result["metrics"]["train_seconds"] = 1.0
+        speeds.learn(short.config, result)
+        assert speeds.seconds(tiny_job(steps=100)) == pytest.approx(50 + 20)
+
     def test_speeds_are_those_of_all_results_in_the_folder(self, job, tmp_path):
         """Another table's jobs are as good; a damaged file is not asked."""
         for recipe in ("mipnerf", "fewview"):

@@ -173,6 +173,15 @@ class TestTable:
         table = summary("embedded", {a: result_of(a), b: result_of(b, code="def")})
         assert "results of several versions of the code: abc, def" in table.departures()
 
+    def test_the_papers_own_flavours_have_their_columns(self):
+        job = tiny_job("fern")
+        result = result_of(job)
+        result["metrics"]["mean"]["ssim_released"] = 0.625
+        table = summary("llff3", {job: result})
+        assert table.rows()[0]["metrics"]["ssim_released"]["mean"] == 0.625
+        assert "| ssim_released |" in table.markdown()
+        assert any("`ssim_released`" in line for line in table.departures())
+
     def test_csv_and_json_hold_the_same_rows(self, llff3):
         rows = list(csv.DictReader(llff3.csv().splitlines()))
         content = json.loads(llff3.json())
@@ -234,6 +243,13 @@ class TestFindings:
         assert any("is of seeds 0 alone" in line for line in table.departures())
         whole = summary("data-efficiency", {j: p for j, p in values.items() if not j.config.seed})
         assert not any("is of seeds" in line for line in whole.departures())
+
+    def test_points_that_share_no_seed_are_said_to(self):
+        table = summary(
+            "data-efficiency", {tiny_job(): 10.0, tiny_job(recipe="fewview", seed=1): 9.0}
+        )
+        assert [f["level"] for f in table.findings()] == [9.0]
+        assert "embedded: the points of the figure share no seed" in table.departures()
 
     def test_curves_are_compared_at_the_steps_that_all_seeds_have(self):
         """A run that was cut short may lack one."""
@@ -332,6 +348,9 @@ class TestFigures:
         result["metrics"]["mean"]["psnr_masked"] = 15.0
         axes = figures._grid({job: result}, [(figures._views, "embedded")], "mipnerf").axes[0]
         assert axes.get_ylabel() == "test PSNR of the object, dB"
+        on_the_way = [(figures._PANELS["convergence"][0], "embedded")]
+        axes = figures._grid({job: result}, on_the_way, "mipnerf").axes[0]
+        assert axes.get_ylabel() == "test PSNR, dB", "on the way all pixels count"
 
     def test_the_crossing_is_marked_where_the_baseline_is_as_good(self):
         values = {tiny_job(views=v): p for v, p in ((3, 10.0), (6, 16.0), (9, 22.0))}
