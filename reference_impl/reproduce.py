@@ -43,7 +43,7 @@ class Options:
     preset: Literal["small", "paper"] = "small"
     """small: minutes a job on a CPU. paper: RegNeRF's network, batch and steps, for a GPU."""
     seeds: int = 3
-    """Runs of each setting: seeds 0, 1, … up to so many."""
+    """Runs of each setting; 3 are those with seeds 0, 1 and 2."""
     data: Path | None = None
     """Folder with the scenes' folders in it, at most two folders deep."""
     out: Path = Path("runs/reproduced")
