@@ -27,6 +27,9 @@ from reference_impl.run_folder import picture_stem, written_whole
 
 __all__ = ["draw"]
 
+# Levels whose marks' names would overlap, as a share of the panel's height.
+CLOSE = 0.1
+
 Results = Mapping[Job, dict[str, Any]]
 Panel = Callable[[Axes, Results, str, str, Mapping[str, str]], None]
 
@@ -94,14 +97,25 @@ def _views(
     curves = views_mean(results, scene)
     for name, (xs, ys) in curves.items():
         axes.plot(xs, ys, marker="o", label=name, color=colours[name])
-    for name, (xs, ys) in curves.items() if baseline in curves else ():
+    # From the lowest level up: of two marks close to one another the upper is named above.
+    levels = sorted(curves.items(), key=lambda item: item[1][1][0]) if baseline in curves else []
+    heights = [y for _, ys in curves.values() for y in ys]
+    below: tuple[float, float] | None = None
+    for name, (xs, ys) in levels:
         found = crossing(*curves[baseline], ys[0])
         if name == baseline or found.at is None or found.at_start:
             continue
         axes.hlines(ys[0], xs[0], found.at, linestyles="dotted", color="grey")
         axes.plot([found.at], [ys[0]], marker="x", color="black", linestyle="none")
+        near = (
+            below is not None
+            and found.at - below[0] < 1
+            and (ys[0] - below[1] < CLOSE * (max(heights) - min(heights)))
+        )
+        offset = (5, 6) if near else (5, -12)
+        below = None if near else (found.at, ys[0])
         note = f"{found.words()} views"
-        axes.annotate(note, (found.at, ys[0]), (5, -12), textcoords="offset points")
+        axes.annotate(note, (found.at, ys[0]), offset, textcoords="offset points")
     axes.set(xlabel="training views", ylabel=f"{measured(results, scene)}, dB")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 

@@ -132,7 +132,7 @@ class Summary:
             said.append(f"keypoints: {request.keypoints}, as asked for")
         other = [scene for scene in request.scenes if scene not in table.scenes]
         if other and table.scenes:
-            said.append(f"scenes that no paper's table has: {', '.join(other)}")
+            said.append(f"scenes that are not the table's own: {', '.join(other)}")
         left_out = [scene for scene in table.scenes if scene not in {job.scene for job in jobs}]
         if left_out:
             said.append(f"scenes left out: {', '.join(left_out)}")

@@ -148,7 +148,7 @@ class TestTable:
         said = replace(table, plan=Plan((done, open_job), {})).departures()
         assert "1 of 2 jobs have not run yet" in said
         assert "6 steps, as asked for, instead of the preset's" in said
-        assert "scenes that no paper's table has: embedded" in said
+        assert "scenes that are not the table's own: embedded" in said
         assert "keypoints: none, as asked for" in said
         assert "lpips not computed: give --lpips-weights FILE, made by convert_lpips.py" in said
 
