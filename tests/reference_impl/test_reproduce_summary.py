@@ -361,5 +361,14 @@ class TestFigures:
         assert mark.get_xydata().tolist() == [[7.0, 18.0]]
         assert [text.get_text() for text in axes.texts] == ["7.0 views"]
 
+    @pytest.mark.parametrize(("level", "ups"), [(13.5, [False, True]), (20.0, [False, False])])
+    def test_the_upper_of_two_close_marks_is_named_above(self, level, ups):
+        """Or one name would lie on the other."""
+        values = {tiny_job(views=v): p for v, p in ((3, 10.0), (6, 16.0), (9, 22.0))}
+        values |= {tiny_job(recipe="regnerf"): 13.0, tiny_job(recipe="fewview"): level}
+        results = summary("data-efficiency", values).results
+        axes = figures._grid(results, [(figures._views, "embedded")], "mipnerf").axes[0]
+        assert [text.xyann[1] > 0 for text in axes.texts] == ups
+
     def test_images_of_runs_elsewhere_are_no_error(self, tmp_path):
         assert draw(summary("embedded", {tiny_job(): 10.0}), tmp_path, tmp_path) == []
