@@ -133,8 +133,8 @@ class Request:
 
     def folder_of(self, table: Table) -> str:
         """Name of the folder for a table: another one where something else was asked for."""
-        asked = [f"{self.steps}-steps"] if self.steps else []
-        asked += [] if self.seeds == SEEDS else [f"{self.seeds}-seeds"]
+        asked = [f"steps-{self.steps}"] if self.steps else []
+        asked += [] if self.seeds == SEEDS else [f"seeds-{self.seeds}"]
         asked += [] if self.keypoints == "model" else [f"keypoints-{self.keypoints}"]
         asked += [] if self.device == "auto" else [self.device]
         scenes = "+".join(name for name in self.scenes if _is_name(name))

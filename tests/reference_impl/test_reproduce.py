@@ -469,7 +469,7 @@ def test_the_command_as_people_give_it(tmp_path):
         return done.stdout
 
     said = run()
-    folder = tmp_path / "out" / "embedded-small-2-steps-1-seeds-cpu"
+    folder = tmp_path / "out" / "embedded-small-steps-2-seeds-1-cpu"
     assert f"done: {folder.relative_to(tmp_path) / 'table.md'}" in said
     assert "4 of 4 jobs finished" in (folder / "table.md").read_text()
     rows = json.loads((folder / "table.json").read_text())["rows"]

@@ -389,10 +389,10 @@ class TestPlan:
         table = TABLES["llff3"]
         assert Request().folder_of(table) == "llff3-small"
         asked = Request("paper", steps=7, scenes=("fern", "room"), keypoints="triangulate")
-        name = "llff3-paper-7-steps-keypoints-triangulate-fern+room"
+        name = "llff3-paper-steps-7-keypoints-triangulate-fern+room"
         assert asked.folder_of(table) == name
         asked = Request(seeds=1, device="cpu", scenes=("../../x", "fern", ".."))
-        assert asked.folder_of(table) == "llff3-small-1-seeds-cpu-fern"
+        assert asked.folder_of(table) == "llff3-small-seeds-1-cpu-fern"
         many = Request(scenes=tuple(f"scene{i}" for i in range(20)))
         assert re.fullmatch(r"llff3-small-20-scenes-[0-9a-f]{8}", many.folder_of(table))
 
