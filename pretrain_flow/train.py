@@ -9,7 +9,6 @@ $ python pretrain_flow/train.py --resume RUN          go on where a run stopped
 import copy
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -44,6 +43,7 @@ from reference_impl.config import load_config, resolve_device, save_config
 from reference_impl.run_folder import name_run, trim_log, written_whole
 from reference_impl.session import commit
 from reference_impl.stop_request import StopRequest
+from reference_impl.torchrun import processes
 from reference_impl.watch import NonFiniteLossError, Watch
 
 PRIOR = "prior.safetensors"
@@ -96,14 +96,6 @@ def is_stuck(measured: list[float], patience: int) -> bool:
     """Whether the last ``patience`` measurements were all no better than one before them."""
     best = measured.index(min(measured)) if measured else 0
     return patience > 0 and len(measured) - 1 - best >= patience
-
-
-def processes(config: Config) -> tuple[int, int]:
-    """Processes of this machine, and machines: torchrun's word counts if it started this one."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return config.devices, 1
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    return here, int(os.environ["WORLD_SIZE"]) // here
 
 
 @contextmanager
@@ -166,7 +158,7 @@ def train(config: Config) -> Path:
     """Run a pretraining from a configuration; returns the run's folder."""
     resumed, asked = Path(config.resume) if config.resume else None, config.device
     if resumed is None:
-        workers = resolve_workers(config.data.workers, processes(config)[0])
+        workers = resolve_workers(config.data.workers, processes(config.devices)[0])
         config = replace(
             config, device=resolve_device(asked), data=replace(config.data, workers=workers)
         )
@@ -175,7 +167,7 @@ def train(config: Config) -> Path:
     else:
         config = load_config(resumed / "config.json", Config)
     device = resolve_device(config.device if asked == "auto" else asked)
-    devices, machines = processes(config)
+    devices, machines = processes(config.devices)
     if device == "cuda" and devices > torch.cuda.device_count():
         raise ValueError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs")
     if config.batch % (devices * machines):

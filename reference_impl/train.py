@@ -9,7 +9,6 @@ $ python reference_impl/train.py --resume RUN             go on where a run stop
 import gc
 import json
 import math
-import os
 import sys
 import time
 from contextlib import closing, nullcontext
@@ -48,6 +47,7 @@ from reference_impl.run_folder import name_run, trim_log
 from reference_impl.scenes.sfm import training_model
 from reference_impl.session import add_session, command_line
 from reference_impl.stop_request import StopRequest
+from reference_impl.torchrun import processes, under_torchrun
 from reference_impl.watch import Watch
 
 PREVIEW = "preview.png"
@@ -114,7 +114,7 @@ def train(config: Config, command: str = "") -> Path:
     """
     resumed, asked = Path(config.resume) if config.resume else None, config.device
     if resumed is None:
-        given = replace(config, device=resolve_device(asked), devices=processes(config)[0])
+        given = replace(config, device=resolve_device(asked), devices=processes(config.devices)[0])
         run = Run.of(given)
     else:
         run = Run.open(resumed)
@@ -122,7 +122,7 @@ def train(config: Config, command: str = "") -> Path:
     if resumed is None:
         perceptual.check_networks(config.lpips, config.lpips_weights)
     device = resolve_device(config.device if asked == "auto" else asked)
-    devices, machines = processes(config)
+    devices, machines = processes(config.devices)
     if device == "cuda" and devices > torch.cuda.device_count():
         by = f"torchrun's {devices} processes" if under_torchrun() else f"--devices {devices}"
         raise ValueError(f"{by}: there are {torch.cuda.device_count()} GPUs")
@@ -286,19 +286,6 @@ def train(config: Config, command: str = "") -> Path:
         fabric.print(summary(result))
         fabric.print(f"done: {folder}")
     return folder
-
-
-def under_torchrun() -> bool:
-    """Whether torchrun started this process, and others with it."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def processes(config: Config) -> tuple[int, int]:
-    """Processes of this machine, and machines: torchrun's word counts if it started this one."""
-    if not under_torchrun():
-        return config.devices, 1
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    return here, int(os.environ["WORLD_SIZE"]) // here
 
 
 def part(fabric: Fabric) -> None:

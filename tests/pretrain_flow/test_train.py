@@ -29,7 +29,6 @@ from pretrain_flow.train import (
     learning_rate,
     main,
     parse,
-    processes,
     saving,
     train,
 )
@@ -575,17 +574,6 @@ def test_two_processes_stream_and_go_on(tmp_path, folder):
     train_in_two(Config(resume=str(cut)), tmp_path)
     assert same(weights(whole), weights(cut))
     assert weights(whole)["positions"].shape == (2, 1, 4)
-
-
-def test_torchruns_processes_are_taken_from_it(monkeypatch):
-    assert processes(Config(devices=3)) == (3, 1)
-    for name, value in (
-        ("TORCHELASTIC_RUN_ID", "x"),
-        ("LOCAL_WORLD_SIZE", "4"),
-        ("WORLD_SIZE", "8"),
-    ):
-        monkeypatch.setenv(name, value)
-    assert processes(Config()) == (4, 2)
 
 
 def test_out_must_be_free(tmp_path, folder):

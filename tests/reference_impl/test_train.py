@@ -31,7 +31,7 @@ from reference_impl.evaluate import evaluate_run
 from reference_impl.mipnerf import MipNerfConfig
 from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
-from reference_impl.train import main, parse, processes, train
+from reference_impl.train import main, parse, train
 from reference_impl.watch import NonFiniteLossError, Watch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -354,17 +354,6 @@ def test_two_processes_train_and_go_on(tmp_path):
     lines = (out / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
     assert checkpoints.latest(out).step == 6
-
-
-def test_torchruns_processes_are_taken_from_it(monkeypatch):
-    """Or each of them would take itself for the only one, and all write one folder."""
-    config = Config(devices=3)
-    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
-    assert processes(config) == (3, 1)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-    monkeypatch.setenv("WORLD_SIZE", "8")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert processes(config) == (4, 2)
 
 
 @pytest.mark.distributed
