@@ -43,7 +43,7 @@ from reference_impl.config import load_config, resolve_device, save_config
 from reference_impl.run_folder import name_run, trim_log, written_whole
 from reference_impl.session import commit
 from reference_impl.stop_request import StopRequest
-from reference_impl.torchrun import processes
+from reference_impl.torchrun import processes, require_gpus
 from reference_impl.watch import NonFiniteLossError, Watch
 
 PRIOR = "prior.safetensors"
@@ -168,8 +168,8 @@ def train(config: Config) -> Path:
         config = load_config(resumed / "config.json", Config)
     device = resolve_device(config.device if asked == "auto" else asked)
     devices, machines = processes(config.devices)
-    if device == "cuda" and devices > torch.cuda.device_count():
-        raise ValueError(f"--devices {devices}: there are {torch.cuda.device_count()} GPUs")
+    if device == "cuda":
+        require_gpus(devices)
     if config.batch % (devices * machines):
         raise ValueError(
             f"--batch {config.batch}: not a multiple of {devices * machines} processes"

@@ -47,7 +47,7 @@ from reference_impl.run_folder import name_run, trim_log
 from reference_impl.scenes.sfm import training_model
 from reference_impl.session import add_session, command_line
 from reference_impl.stop_request import StopRequest
-from reference_impl.torchrun import processes, under_torchrun
+from reference_impl.torchrun import processes, require_gpus
 from reference_impl.watch import Watch
 
 PREVIEW = "preview.png"
@@ -123,9 +123,8 @@ def train(config: Config, command: str = "") -> Path:
         perceptual.check_networks(config.lpips, config.lpips_weights)
     device = resolve_device(config.device if asked == "auto" else asked)
     devices, machines = processes(config.devices)
-    if device == "cuda" and devices > torch.cuda.device_count():
-        by = f"torchrun's {devices} processes" if under_torchrun() else f"--devices {devices}"
-        raise ValueError(f"{by}: there are {torch.cuda.device_count()} GPUs")
+    if device == "cuda":
+        require_gpus(devices)
     # Named before other processes join: none of them has made it by then.
     recipe = run.recipe.name.replace(", ", "-").replace(" ", "-")
     name = f"{run.scene.name}-{recipe}-{config.views}v-s{config.seed}"

@@ -36,6 +36,7 @@ from reference_impl import checkpoints
 from reference_impl.config import load_config, save_config
 from reference_impl.watch import NonFiniteLossError
 from tests.pretrain_flow.conftest import photograph
+from tests.script import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = str(ROOT / "pretrain_flow" / "train.py")
@@ -503,15 +504,7 @@ def run_in_two(config, folder, change=""):
         f"{change}\n"
         "sys.exit(t.main())\n"
     )
-    return subprocess.run(
-        [sys.executable, str(folder / "two.py")],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return run_script(str(folder / "two.py"), folder=folder)
 
 
 def train_in_two(config, folder):

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -26,6 +25,7 @@ from reference_impl.reproduction.worker import DISK_FULL, Outcome, outcome, work
 from reference_impl.session import SESSIONS
 from reference_impl.train import train
 from tests.reference_impl.tiny_jobs import finish, result_of, tiny_job
+from tests.script import run_script
 
 DIVERGES = OptimizerConfig(lr_start=1e30, lr_end=1e30, warmup_steps=0)
 
@@ -456,15 +456,8 @@ def test_the_command_as_people_give_it(tmp_path):
     options = [word for name, n in numbers.items() for word in (f"--{name}", str(n))]
 
     def run():
-        done = subprocess.run(
-            [sys.executable, str(script), *options, "--device", "cpu", "--out", "out"],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        where = "--device", "cpu", "--out", "out"
+        done = run_script(str(script), *options, *where, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

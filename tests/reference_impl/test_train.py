@@ -33,6 +33,7 @@ from reference_impl.regularized_step import RegularizedStep
 from reference_impl.run import Run
 from reference_impl.train import main, parse, train
 from reference_impl.watch import NonFiniteLossError, Watch
+from tests.script import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = MipNerfConfig(width=16, depth=2, view_width=8, n_samples=8, max_degree=4)
@@ -328,15 +329,7 @@ def test_two_processes_train_and_go_on(tmp_path):
     options += " --log.checkpoint-every 3 --log.frames 0"
 
     def run(*arguments, launcher=()):
-        done = subprocess.run(
-            [sys.executable, *launcher, script, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_script(*launcher, script, *arguments, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("done: ") == 1
 
@@ -395,15 +388,7 @@ def test_gradients_of_two_processes_are_the_mean_and_only_the_first_writes(tmp_p
         # Left open, it may abort the process at its end, and with it the one that evaluates.
         "assert not trainer.torch.distributed.is_initialized()\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_script(str(script), folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert checkpoints.latest(out).step == 2
 
